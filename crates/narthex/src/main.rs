@@ -1,0 +1,2 @@
+//! narthex
+fn main() {}
