@@ -1,0 +1,215 @@
+//! One SQLite connection: opening, statements, errors.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{CachedStatement, Connection, OpenFlags, ToSql, ffi};
+
+use crate::tx::{Fate, Fault};
+use crate::{Cell, DbError, FromRow, Row, Value};
+
+/// Statements kept prepared per connection. A connection's own texts are some hundreds at most; each costs a few KiB.
+const STATEMENTS: usize = 256;
+
+/// The progress handler runs every so many virtual machine steps: about a millisecond apart.
+const STEPS: i32 = 20_000;
+
+/// A connection inside a [`Tx`](crate::Tx).
+pub(crate) struct Lite {
+    pub(crate) conn: Connection,
+    deadline: Arc<Deadline>,
+}
+
+/// The moment after which statements on a connection are interrupted.
+struct Deadline {
+    base: Instant,
+    /// Microseconds after `base`; `u64::MAX` for none.
+    at: AtomicU64,
+}
+
+impl Deadline {
+    fn passed(&self) -> bool {
+        let at = self.at.load(Ordering::Relaxed);
+        at != u64::MAX && self.base.elapsed() > Duration::from_micros(at)
+    }
+}
+
+/// What a connection is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Write,
+    Read,
+    Checkpoint,
+}
+
+impl Lite {
+    pub(crate) fn open(path: &Path, purpose: Purpose) -> Result<Lite, DbError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_EXRESCODE;
+        let mut conn = Connection::open_with_flags(path, flags).map_err(|error| map(&error).error)?;
+        let deadline = Arc::new(Deadline { base: Instant::now(), at: AtomicU64::new(u64::MAX) });
+        configure(&mut conn, purpose, &deadline).map_err(|error| map(&error).error)?;
+        Ok(Lite { conn, deadline })
+    }
+
+    /// Interrupts statements that still run after `limit`; None lifts the limit.
+    pub(crate) fn set_deadline(&self, limit: Option<Duration>) {
+        let at = limit.map_or(u64::MAX, |limit| {
+            u64::try_from((self.deadline.base.elapsed() + limit).as_micros()).unwrap_or(u64::MAX)
+        });
+        self.deadline.at.store(at, Ordering::Relaxed);
+    }
+
+    fn prepare(&self, sql: &str, params: &[Value]) -> Result<CachedStatement<'_>, Fault> {
+        if self.deadline.passed() {
+            return Err(DbError::Deadline("between two statements".into()).into());
+        }
+        let mut statement = self.conn.prepare_cached(sql).map_err(|error| map(&error))?;
+        // `$2` is a named parameter to SQLite, numbered by first appearance: bind by the number in the name.
+        let count = statement.parameter_count();
+        let mut highest = 0;
+        for index in 1..=count {
+            let number = statement.parameter_name(index).and_then(|name| name.strip_prefix('$')?.parse::<usize>().ok());
+            let Some(number) = number.filter(|number| *number > 0) else {
+                return Err(DbError::Sql(format!("parameter {index} is not of the form $N: {sql}")).into());
+            };
+            let Some(value) = params.get(number - 1) else {
+                return Err(DbError::Sql(format!("no value for ${number}: {sql}")).into());
+            };
+            highest = highest.max(number);
+            statement.raw_bind_parameter(index, value).map_err(|error| map(&error))?;
+        }
+        // PostgreSQL counts the same way, and refuses a value too many.
+        if highest != params.len() {
+            return Err(DbError::Sql(format!("{} values for {highest} parameters: {sql}", params.len())).into());
+        }
+        Ok(statement)
+    }
+
+    pub(crate) fn execute(&mut self, sql: &str, params: &[Value]) -> Result<u64, Fault> {
+        let mut statement = self.prepare(sql, params)?;
+        let changed = statement.raw_execute().map_err(|error| map_in(&error, sql))?;
+        Ok(changed as u64)
+    }
+
+    pub(crate) fn query<T: FromRow>(&mut self, sql: &str, params: &[Value], limit: usize) -> Result<Vec<T>, Fault> {
+        let mut statement = self.prepare(sql, params)?;
+        let mut rows = statement.raw_query();
+        let mut found = Vec::new();
+        while found.len() < limit {
+            let Some(row) = rows.next().map_err(|error| map_in(&error, sql))? else { break };
+            found.push(T::from_row(&Row::lite(row))?);
+        }
+        Ok(found)
+    }
+
+    /// Runs one of the layer's own statements: BEGIN and the like.
+    pub(crate) fn control(&self, sql: &str) -> Result<(), Fault> {
+        self.conn.prepare_cached(sql).and_then(|mut statement| statement.raw_execute()).map_err(|error| map(&error))?;
+        Ok(())
+    }
+}
+
+fn configure(conn: &mut Connection, purpose: Purpose, deadline: &Arc<Deadline>) -> rusqlite::Result<()> {
+    conn.set_prepared_statement_cache_capacity(STATEMENTS);
+    // One writer by construction; the wait covers only a checkpoint that resets the log.
+    conn.busy_timeout(Duration::from_secs(2))?;
+    conn.pragma_update(None, "foreign_keys", true)?;
+    // A stray double-quoted string is an error, as on PostgreSQL, not a literal.
+    conn.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
+    conn.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_DQS_DDL, false)?;
+    conn.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    conn.pragma_update(None, "trusted_schema", false)?;
+    if purpose == Purpose::Read {
+        conn.pragma_update(None, "query_only", true)?;
+        conn.pragma_update(None, "cache_size", -1024)?;
+    } else {
+        let mode: String = conn.query_row("PRAGMA journal_mode = WAL", (), |row| row.get(0))?;
+        if !mode.eq_ignore_ascii_case("wal") {
+            return Err(rusqlite::Error::SqliteFailure(
+                ffi::Error::new(ffi::SQLITE_CANTOPEN),
+                Some(format!("journal mode is {mode}, not WAL")),
+            ));
+        }
+        conn.pragma_update(None, "synchronous", "FULL")?;
+        conn.pragma_update(None, "wal_autocheckpoint", 0)?;
+        conn.pragma_update(None, "cache_size", -8192)?;
+    }
+    let deadline = Arc::clone(deadline);
+    conn.progress_handler(STEPS, Some(move || deadline.passed()))
+}
+
+impl ToSql for Value {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self {
+            Value::Null => ValueRef::Null,
+            Value::Int(value) => ValueRef::Integer(*value),
+            Value::Text(text) => ValueRef::Text(text.as_bytes()),
+            Value::Blob(bytes) => ValueRef::Blob(bytes),
+        }))
+    }
+}
+
+pub(crate) fn cell<'a>(row: &'a rusqlite::Row<'a>, i: usize) -> Result<Cell<'a>, DbError> {
+    match row.get_ref(i).map_err(|error| DbError::Data(error.to_string()))? {
+        ValueRef::Null => Ok(Cell::Null),
+        ValueRef::Integer(value) => Ok(Cell::Int(value)),
+        ValueRef::Text(bytes) => {
+            std::str::from_utf8(bytes).map(Cell::Text).map_err(|_| DbError::Data("text is not UTF-8".into()))
+        }
+        ValueRef::Blob(bytes) => Ok(Cell::Blob(bytes)),
+        ValueRef::Real(_) => Err(DbError::Data("floating point is not part of the subset".into())),
+    }
+}
+
+/// The same as [`map`], naming the statement where the statement is to blame.
+fn map_in(error: &rusqlite::Error, sql: &str) -> Fault {
+    let mut fault = map(error);
+    if let DbError::Sql(what) = &mut fault.error {
+        what.push_str(": ");
+        what.push_str(sql);
+    }
+    fault
+}
+
+/// SQLite's result codes: <https://sqlite.org/rescode.html>.
+pub(crate) fn map(error: &rusqlite::Error) -> Fault {
+    let (code, message) = match error {
+        rusqlite::Error::SqliteFailure(code, message) => (code, message.clone().unwrap_or_else(|| code.to_string())),
+        rusqlite::Error::SqlInputError { error: code, msg, sql, .. } => (code, format!("{msg}: {sql}")),
+        other => return Fault::doomed(DbError::Sql(other.to_string())),
+    };
+    let after = |prefix: &str| message.strip_prefix(prefix).unwrap_or(&message).trim_matches('\'').to_owned();
+    match code.extended_code {
+        ffi::SQLITE_CONSTRAINT_UNIQUE | ffi::SQLITE_CONSTRAINT_PRIMARYKEY | ffi::SQLITE_CONSTRAINT_ROWID => {
+            let on = after("UNIQUE constraint failed: ");
+            let constraint = on.strip_prefix("index '").unwrap_or(&on).to_owned();
+            return Fault::doomed(DbError::Unique { constraint });
+        }
+        ffi::SQLITE_CONSTRAINT_FOREIGNKEY => {
+            return Fault::doomed(DbError::ForeignKey { constraint: String::new() });
+        }
+        ffi::SQLITE_CONSTRAINT_NOTNULL => {
+            return Fault::doomed(DbError::Check { rule: after("NOT NULL constraint failed: ") });
+        }
+        ffi::SQLITE_CONSTRAINT_CHECK => {
+            return Fault::doomed(DbError::Check { rule: after("CHECK constraint failed: ") });
+        }
+        // "cannot store TEXT value in INTEGER column t.c"
+        ffi::SQLITE_CONSTRAINT_DATATYPE => return Fault::doomed(DbError::Data(message)),
+        _ => {}
+    }
+    match code.extended_code & 0xff {
+        ffi::SQLITE_INTERRUPT => Fault::doomed(DbError::Deadline("statement interrupted".into())),
+        ffi::SQLITE_FULL | ffi::SQLITE_IOERR | ffi::SQLITE_READONLY | ffi::SQLITE_CANTOPEN | ffi::SQLITE_BUSY
+        | ffi::SQLITE_LOCKED | ffi::SQLITE_PROTOCOL | ffi::SQLITE_NOMEM | ffi::SQLITE_CORRUPT | ffi::SQLITE_NOTADB
+        // query_only: a write through a reader is a defect of the program, though SQLite reports it as READONLY too.
+            if !message.contains("query_only") =>
+        {
+            Fault { fate: Fate::Storage, error: DbError::Unavailable(format!("{message} ({})", code.extended_code)) }
+        }
+        _ => Fault::doomed(DbError::Sql(message)),
+    }
+}

@@ -1,0 +1,426 @@
+//! The writer thread: many closures, each in its savepoint, one COMMIT and one fsync, then the answers.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rusqlite::wal::CheckpointMode;
+
+use super::connection::{Lite, Purpose};
+use crate::job::{Job, panic_text};
+use crate::metrics::Metrics;
+use crate::queue::{FairQueue, Popped, Work};
+use crate::tx::{Failure, Fate, Link, Tx};
+use crate::{DbError, DbOptions};
+
+/// A batch takes no more closures than this, and no new one after `BATCH_TIME`: the first member waits for the last.
+const BATCH: usize = 256;
+const BATCH_TIME: Duration = Duration::from_millis(10);
+
+/// Bytes of log after which the background checkpoint runs.
+const CHECKPOINT_EVERY: u64 = 4 << 20;
+
+/// What came of one run of a closure.
+pub(crate) enum Attempt {
+    /// The closure answered `Ok` and no statement failed.
+    Ok,
+    /// The closure answered `Err`: that is the caller's answer.
+    Refused,
+    /// The layer answers in the closure's place.
+    Failed(DbError),
+}
+
+/// Runs a closure once. SQLite answers every statement at once, so a future that is not ready after one poll waits for
+/// something else, and would stall every other writer.
+pub(crate) fn run_once(tx: &mut Tx, job: &mut dyn Job) -> Attempt {
+    let polled = catch_unwind(AssertUnwindSafe(|| {
+        let mut future = pin!(job.attempt(tx));
+        future.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+    }));
+    match polled {
+        Err(payload) => Attempt::Failed(DbError::Panicked(panic_text(payload.as_ref()))),
+        Ok(Poll::Pending) => Attempt::Failed(DbError::ForeignAwait),
+        Ok(Poll::Ready(false)) => Attempt::Refused,
+        Ok(Poll::Ready(true)) => match &tx.failure {
+            None => Attempt::Ok,
+            Some(failure) => Attempt::Failed(DbError::Poisoned(failure.error.to_string())),
+        },
+    }
+}
+
+/// Whether the last write could be stored.
+#[derive(Default)]
+pub(crate) struct Health {
+    trouble: Mutex<Option<String>>,
+}
+
+impl Health {
+    pub(crate) fn trouble(&self) -> Option<String> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set(&self, trouble: Option<String>) {
+        let mut current = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        match (&*current, &trouble) {
+            (None, Some(why)) => tracing::error!(why, "writes to the database fail"),
+            (Some(_), None) => tracing::info!("writes to the database succeed again"),
+            _ => {}
+        }
+        *current = trouble;
+    }
+}
+
+/// What the writer tells the checkpointer.
+#[derive(Default)]
+struct Log {
+    /// Bytes in the log, as of the last commit.
+    bytes: AtomicU64,
+    wanted: Mutex<Wanted>,
+    wake: Condvar,
+}
+
+#[derive(Default, Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    #[default]
+    Nothing,
+    Checkpoint,
+    Stop,
+}
+
+impl Log {
+    fn want(&self, wanted: Wanted) {
+        let mut current = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+        if *current != Wanted::Stop {
+            *current = wanted;
+        }
+        self.wake.notify_one();
+    }
+}
+
+struct Writer {
+    path: PathBuf,
+    tx: Tx,
+    queue: Arc<FairQueue>,
+    health: Arc<Health>,
+    metrics: Arc<Metrics>,
+    log: Arc<Log>,
+    deadline: Duration,
+    wal_limit: u64,
+    /// Log size at which the next background checkpoint is asked for.
+    next_checkpoint: u64,
+}
+
+/// Opens the writer's connection on the calling thread, so that errors are the caller's, and starts the threads.
+pub(crate) fn start(
+    path: &Path,
+    options: &DbOptions,
+    queue: &Arc<FairQueue>,
+    health: &Arc<Health>,
+    metrics: &Arc<Metrics>,
+) -> Result<Vec<JoinHandle<()>>, DbError> {
+    let log = Arc::new(Log::default());
+    let mut writer = Writer {
+        path: path.to_owned(),
+        tx: open(path, &log)?,
+        queue: Arc::clone(queue),
+        health: Arc::clone(health),
+        metrics: Arc::clone(metrics),
+        log: Arc::clone(&log),
+        deadline: options.write_deadline,
+        wal_limit: options.wal_limit,
+        next_checkpoint: CHECKPOINT_EVERY,
+    };
+    let checkpointer = Lite::open(path, Purpose::Checkpoint)?;
+    let (stop, counters) = (Arc::clone(&log), Arc::clone(metrics));
+    let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
+        std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(body)
+            .map_err(|error| DbError::Unavailable(error.to_string()))
+    };
+    let background = spawn("narthex-db-log", Box::new(move || checkpoints(&checkpointer, &log, &counters)))?;
+    let foreground = spawn(
+        "narthex-db-write",
+        Box::new(move || {
+            writer.run();
+            stop.want(Wanted::Stop);
+        }),
+    )?;
+    Ok(vec![foreground, background])
+}
+
+fn open(path: &Path, log: &Arc<Log>) -> Result<Tx, DbError> {
+    let mut lite = Lite::open(path, Purpose::Write)?;
+    let page: u64 = lite
+        .conn
+        .query_row("PRAGMA page_size", (), |row| row.get::<_, i64>(0))
+        .map_err(|error| super::map(&error).error)?
+        .unsigned_abs();
+    let log = Arc::clone(log);
+    lite.conn
+        .wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, pages: i32| {
+            log.bytes.store(u64::try_from(pages).unwrap_or(0) * page, Ordering::Relaxed);
+            Ok(())
+        }))
+        .map_err(|error| super::map(&error).error)?;
+    Ok(Tx::new(Link::Lite(lite), true))
+}
+
+/// PASSIVE checkpoints: they never wait for a reader or the writer, and the writer never waits for them.
+fn checkpoints(lite: &Lite, log: &Log, metrics: &Metrics) {
+    loop {
+        let wanted = {
+            let guard = log.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut guard = log
+                .wake
+                .wait_while(guard, |wanted| *wanted == Wanted::Nothing)
+                .unwrap_or_else(PoisonError::into_inner);
+            let wanted = *guard;
+            if wanted == Wanted::Checkpoint {
+                *guard = Wanted::Nothing;
+            }
+            wanted
+        };
+        if wanted == Wanted::Stop {
+            return;
+        }
+        match lite.conn.wal_checkpoint_v2(None::<&str>, CheckpointMode::PASSIVE) {
+            Ok(_) => Metrics::add(&metrics.checkpoints, 1),
+            Err(error) => tracing::warn!(%error, "background checkpoint failed"),
+        }
+    }
+}
+
+/// A closure of the current batch and what came of it.
+struct Member {
+    job: Box<dyn Job>,
+    outcome: Attempt,
+}
+
+impl Writer {
+    fn run(&mut self) {
+        loop {
+            match self.queue.pop_blocking(Duration::from_secs(3600)) {
+                Popped::Work(Work::Closure(job)) => {
+                    let alone = self.batch(job);
+                    if let Some(task) = alone {
+                        self.alone(task);
+                    }
+                    self.log_upkeep();
+                }
+                Popped::Work(Work::Alone(task)) => self.alone(task),
+                Popped::Idle => {}
+                Popped::Closed => return,
+            }
+        }
+    }
+
+    fn lite(&mut self) -> &mut Lite {
+        match &mut self.tx.link {
+            Link::Lite(lite) => lite,
+            Link::Pg(_) => unreachable!("the writer thread opens SQLite only"),
+        }
+    }
+
+    fn alone(&mut self, task: Box<dyn FnOnce(&mut rusqlite::Connection) + Send>) {
+        let conn = &mut self.lite().conn;
+        if catch_unwind(AssertUnwindSafe(|| task(conn))).is_err() {
+            tracing::error!("a task on the writer's connection panicked");
+        }
+        self.clear_transaction();
+        self.lite().conn.flush_prepared_statement_cache();
+    }
+
+    /// Makes sure that no transaction is open, whatever went wrong before.
+    fn clear_transaction(&mut self) {
+        if self.lite().conn.is_autocommit() {
+            return;
+        }
+        let Err(fault) = self.lite().control("ROLLBACK") else { return };
+        tracing::error!(error = %fault.error, "rollback failed, opening the database again");
+        match open(&self.path, &self.log) {
+            Ok(tx) => self.tx = tx,
+            Err(error) => tracing::error!(%error, "could not open the database again"),
+        }
+    }
+
+    /// Commits `first` and whatever else is waiting. Returns a task that was found in the queue and must run alone.
+    fn batch(&mut self, first: Box<dyn Job>) -> Option<Box<dyn FnOnce(&mut rusqlite::Connection) + Send>> {
+        let started = Instant::now();
+        let mut alone = None;
+        let mut waiting = vec![first];
+        let mut from_queue = true;
+        // Normally one round. A closure that takes the outer transaction down with it leaves the others for another.
+        while !waiting.is_empty() {
+            let mut source = std::mem::take(&mut waiting).into_iter();
+            let queue = Arc::clone(&self.queue);
+            let mut count = 0;
+            let next = || {
+                if let Some(job) = source.next() {
+                    count += 1;
+                    return Some(job);
+                }
+                if !from_queue || alone.is_some() || count >= BATCH || started.elapsed() > BATCH_TIME {
+                    return None;
+                }
+                match queue.try_pop()? {
+                    Work::Closure(job) => {
+                        count += 1;
+                        Some(job)
+                    }
+                    Work::Alone(task) => {
+                        alone = Some(task);
+                        None
+                    }
+                }
+            };
+            waiting = self.round(next);
+            from_queue = false;
+        }
+        alone
+    }
+
+    /// One outer transaction. Returns the closures that must run again.
+    fn round(&mut self, mut next: impl FnMut() -> Option<Box<dyn Job>>) -> Vec<Box<dyn Job>> {
+        if let Err(fault) = self.lite().control("BEGIN IMMEDIATE") {
+            self.clear_transaction();
+            let mut members = Vec::new();
+            while let Some(job) = next() {
+                members.push(Member { job, outcome: Attempt::Ok });
+            }
+            self.unavailable(members, &fault.error);
+            return Vec::new();
+        }
+        let mut members: Vec<Member> = Vec::new();
+        while let Some(mut job) = next() {
+            let (outcome, stands) = self.member(job.as_mut());
+            let storage = matches!(self.tx.failure, Some(Failure { fate: Fate::Storage, .. }));
+            members.push(Member { job, outcome });
+            if stands && !storage {
+                continue;
+            }
+            self.clear_transaction();
+            if storage {
+                let error = self.tx.failure.take().map_or_else(|| DbError::Unavailable(String::new()), |f| f.error);
+                while let Some(job) = next() {
+                    members.push(Member { job, outcome: Attempt::Ok });
+                }
+                self.unavailable(members, &error);
+                return Vec::new();
+            }
+            // The culprit (an interrupted statement, an OR ROLLBACK) keeps its answer; nobody else's stands, not even a
+            // refusal, for it may rest on rows that are gone now.
+            if let Some(culprit) = members.pop() {
+                self.finish(culprit);
+            }
+            let mut again: Vec<_> = members.into_iter().map(|member| member.job).collect();
+            Metrics::add(&self.metrics.retries, again.len() as u64);
+            while let Some(job) = next() {
+                again.push(job);
+            }
+            return again;
+        }
+        match self.lite().control("COMMIT") {
+            Ok(()) => {
+                Metrics::add(&self.metrics.batches, 1);
+                self.health.set(None);
+                for member in members {
+                    self.finish(member);
+                }
+            }
+            Err(fault) => {
+                self.clear_transaction();
+                self.unavailable(members, &fault.error);
+            }
+        }
+        Vec::new()
+    }
+
+    /// Runs one closure in its savepoint; whether the outer transaction still stands.
+    fn member(&mut self, job: &mut dyn Job) -> (Attempt, bool) {
+        self.tx.failure = None;
+        if let Err(fault) = self.lite().control("SAVEPOINT member") {
+            let error = fault.error.clone();
+            self.tx.failure = Some(Failure { fate: Fate::Storage, error: fault.error });
+            return (Attempt::Failed(error), false);
+        }
+        let deadline = self.deadline;
+        self.lite().set_deadline(Some(deadline));
+        let mut outcome = run_once(&mut self.tx, job);
+        self.lite().set_deadline(None);
+        if self.lite().conn.is_autocommit() {
+            return (outcome, false);
+        }
+        if matches!(outcome, Attempt::Ok) {
+            match self.lite().control("RELEASE member") {
+                Ok(()) => return (Attempt::Ok, true),
+                // A deferred constraint is checked when the outermost transaction commits, so this is the disk.
+                Err(fault) => outcome = Attempt::Failed(fault.error),
+            }
+        }
+        let undone = self.lite().control("ROLLBACK TO member").and_then(|()| self.lite().control("RELEASE member"));
+        (outcome, undone.is_ok())
+    }
+
+    fn finish(&self, member: Member) {
+        let error = match member.outcome {
+            Attempt::Ok => {
+                Metrics::add(&self.metrics.commits, 1);
+                None
+            }
+            Attempt::Refused => {
+                Metrics::add(&self.metrics.rollbacks, 1);
+                None
+            }
+            Attempt::Failed(error) => {
+                Metrics::add(&self.metrics.rollbacks, 1);
+                Some(error)
+            }
+        };
+        crate::answer(member.job, error);
+    }
+
+    /// Answers every member alike: none of their writes is stored, and none of their refusals can be relied on.
+    fn unavailable(&self, members: Vec<Member>, error: &DbError) {
+        self.health.set(Some(error.to_string()));
+        Metrics::add(&self.metrics.rollbacks, members.len() as u64);
+        for member in members {
+            crate::answer(member.job, Some(error.clone()));
+        }
+    }
+
+    /// Keeps the log short. The background checkpoint does most of the work; it cannot empty the log while writes keep
+    /// coming, so above the limit the writer itself does, between two batches.
+    fn log_upkeep(&mut self) {
+        let bytes = self.log.bytes.load(Ordering::Relaxed);
+        Metrics::set(&self.metrics.wal_bytes, bytes);
+        if bytes < CHECKPOINT_EVERY {
+            self.next_checkpoint = CHECKPOINT_EVERY;
+            return;
+        }
+        if bytes >= self.wal_limit {
+            let emptied = self.lite().conn.wal_checkpoint_v2(None::<&str>, CheckpointMode::TRUNCATE);
+            match emptied {
+                Ok(_) => {
+                    Metrics::add(&self.metrics.checkpoints, 1);
+                    self.log.bytes.store(0, Ordering::Relaxed);
+                    Metrics::set(&self.metrics.wal_bytes, 0);
+                    self.next_checkpoint = CHECKPOINT_EVERY;
+                }
+                Err(error) => {
+                    // A long scan holds the log: try again some megabytes later, not after every batch.
+                    tracing::debug!(%error, "the log could not be emptied");
+                    self.wal_limit = bytes + CHECKPOINT_EVERY * 4;
+                }
+            }
+        } else if bytes >= self.next_checkpoint {
+            self.next_checkpoint = bytes + CHECKPOINT_EVERY;
+            self.log.want(Wanted::Checkpoint);
+        }
+    }
+}
