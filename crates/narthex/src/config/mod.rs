@@ -1,0 +1,187 @@
+//! Configuration of `narthex serve`: flags over `NARTHEX_…` variables over `narthex.toml` over defaults. This is the only module that
+//! reads the process's environment.
+
+pub mod keys;
+mod settings;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub use settings::{Settings, Source, Sources};
+
+use crate::exit::Failure;
+use crate::listen::proxies::Network;
+
+/// How the public listener speaks TLS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TlsMode {
+    /// A certificate of the installation's own CA.
+    SelfSigned,
+    /// PEM files.
+    Files {
+        /// Chain, leaf first.
+        cert: PathBuf,
+        /// Private key.
+        key: PathBuf,
+    },
+    /// A proxy in front ends TLS; this process speaks plain HTTP.
+    External,
+}
+
+/// Limits in requests per minute; 0 is no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LimitsConfig {
+    /// Management requests per environment.
+    pub api: u32,
+    /// Requests to public RPCs per address.
+    pub public_per_ip: u32,
+    /// Token requests per client.
+    pub token_per_client: u32,
+    /// Token requests per address.
+    pub token_per_ip: u32,
+}
+
+/// Lines for machines or for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object per line.
+    Json,
+    /// Text.
+    Pretty,
+}
+
+/// Where the master key comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MasterKey {
+    /// A file; made on first start when `create` is set.
+    File {
+        /// Where.
+        path: PathBuf,
+        /// Whether a missing file is made.
+        create: bool,
+    },
+    /// The key itself, read from a variable.
+    Text(String),
+}
+
+/// The configuration of `narthex serve`, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Domain under which environments live.
+    pub base_domain: String,
+    /// `https` or `http`.
+    pub public_scheme: String,
+    /// TLS listener, unless TLS ends elsewhere.
+    pub listen: Option<SocketAddr>,
+    /// Plain listener.
+    pub http_listen: Option<SocketAddr>,
+    /// Health, version, metrics.
+    pub admin_listen: Option<SocketAddr>,
+    /// Peers whose forwarding headers count.
+    pub trusted_proxies: Vec<Network>,
+    /// Between red readiness and closed listeners.
+    pub drain_delay: Duration,
+    /// Per listener.
+    pub max_connections: usize,
+    /// Folder with lock, socket and defaults of other paths.
+    pub data_dir: PathBuf,
+    /// Certificate source.
+    pub tls: TlsMode,
+    /// `sqlite:…` or `postgres://…`.
+    pub database_url: String,
+    /// Master key source.
+    pub master_key: MasterKey,
+    /// Seed applied at each start.
+    pub seed_file: Option<PathBuf>,
+    /// Rate limits.
+    pub limits: LimitsConfig,
+    /// Log format.
+    pub log_format: LogFormat,
+    /// Log directives.
+    pub log_level: String,
+    /// How long events are kept.
+    pub retention_events: Duration,
+}
+
+impl Config {
+    /// Reads and checks every key. The first wrong value is named with its source.
+    pub fn from_settings(settings: &Settings) -> Result<Self, Failure> {
+        let data_dir = PathBuf::from(settings.text("server.data_dir"));
+        let tls = match settings.text("tls.mode") {
+            "external" => TlsMode::External,
+            "files" => TlsMode::Files {
+                cert: settings.required_path("tls.cert_file")?,
+                key: settings.required_path("tls.key_file")?,
+            },
+            _ => TlsMode::SelfSigned,
+        };
+        let listen = if tls == TlsMode::External { None } else { settings.address("server.listen")? };
+        let http_listen = settings.address("server.http_listen")?;
+        if listen.is_none() && http_listen.is_none() {
+            return Err(Failure::config(
+                "nothing to listen on: set server.http_listen (with tls.mode=external) or server.listen",
+            ));
+        }
+        let database_url = match settings.text("database.url") {
+            "" => format!("sqlite:{}", data_dir.join("narthex.db").display()),
+            url => url.to_owned(),
+        };
+        let base_domain = settings.text("server.base_domain").to_ascii_lowercase();
+        let valid = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.');
+        if base_domain.is_empty()
+            || !base_domain.chars().all(valid)
+            || base_domain.starts_with('.')
+            || base_domain.ends_with('.')
+        {
+            return Err(settings.wrong("server.base_domain", "must be a domain without scheme and port"));
+        }
+        Ok(Self {
+            base_domain,
+            public_scheme: settings.text("server.public_scheme").to_owned(),
+            listen,
+            http_listen,
+            admin_listen: settings.address("server.admin_listen")?,
+            trusted_proxies: settings.networks("server.trusted_proxies")?,
+            drain_delay: settings.duration("server.drain_delay")?,
+            max_connections: settings.integer("server.max_connections")?.max(1) as usize,
+            master_key: master_key(settings, &data_dir)?,
+            data_dir,
+            tls,
+            database_url,
+            seed_file: settings.path("seed.file"),
+            limits: limits(settings)?,
+            log_format: if settings.text("log.format") == "pretty" { LogFormat::Pretty } else { LogFormat::Json },
+            log_level: settings.text("log.level").to_owned(),
+            retention_events: settings.duration("retention.events")?,
+        })
+    }
+}
+
+fn limits(settings: &Settings) -> Result<LimitsConfig, Failure> {
+    Ok(LimitsConfig {
+        api: settings.integer("limits.api_per_minute")?,
+        public_per_ip: settings.integer("limits.public_per_ip_per_minute")?,
+        token_per_client: settings.integer("limits.token_per_client_per_minute")?,
+        token_per_ip: settings.integer("limits.token_per_ip_per_minute")?,
+    })
+}
+
+fn master_key(settings: &Settings, data_dir: &Path) -> Result<MasterKey, Failure> {
+    let text = settings.text("keys.master");
+    if text.is_empty() {
+        return Ok(MasterKey::File { path: data_dir.join("master.key"), create: true });
+    }
+    if let Some(path) = text.strip_prefix("file:") {
+        return Ok(MasterKey::File { path: PathBuf::from(path), create: false });
+    }
+    if let Some(name) = text.strip_prefix("env:") {
+        return settings
+            .variable(name)
+            .map(MasterKey::Text)
+            .ok_or_else(|| settings.wrong("keys.master", "names a variable that is not set"));
+    }
+    // A key in the configuration itself would end up in backups of it, next to what it protects.
+    Err(settings
+        .wrong("keys.master", "must be `file:PATH` or `env:NAME`; the key itself does not belong in the configuration"))
+}

@@ -1,0 +1,4 @@
+//! What only `narthex dev` has.
+
+pub mod ca;
+pub mod pkcs12;
