@@ -1,0 +1,38 @@
+'use strict';
+// The Node SDK against a running server: ring.js core | plain | limits. Reads SCALEKIT_… from the environment.
+// `plain` speaks to NARTHEX_HTTP_URL: gRPC as h2c with prior knowledge and OAuth over HTTP/1.1, on one port.
+const { version } = require('@scalekit-sdk/node/package.json');
+const { ScalekitClient } = require('@scalekit-sdk/node');
+const errors = require('./errors');
+const organizations = require('./organizations');
+const pagination = require('./pagination');
+const tokens = require('./tokens');
+const { Report } = require('./report');
+
+async function main(part) {
+  const { SCALEKIT_ENVIRONMENT_URL: origin, SCALEKIT_CLIENT_ID: clientId, SCALEKIT_CLIENT_SECRET: secret } = process.env;
+  const url = part === 'plain' ? process.env.NARTHEX_HTTP_URL : origin;
+  const report = new Report(`node ${version} ${part === 'plain' ? 'over http' : 'over https'}`);
+  const client = new ScalekitClient(url, clientId, secret);
+  if (part === 'limits') {
+    await errors.limits(report, client);
+  } else {
+    // Links and issuers name the environment's canonical origin, whatever scheme and port the caller used.
+    await organizations.run(report, client, origin);
+    await pagination.run(report, client);
+    await errors.run(report, client, url, clientId, secret);
+    await errors.counted(report, client);
+    await tokens.run(report, client, url, origin, clientId);
+    if (part === 'core') await tokens.rotation(report, url, clientId, secret);
+  }
+  report.end();
+}
+
+main(process.argv[2]).then(
+  // connect keeps its HTTP/2 session open; nothing is left to wait for.
+  () => process.exit(),
+  (error) => {
+    console.error(error);
+    process.exit(1);
+  },
+);

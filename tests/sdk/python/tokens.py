@@ -1,0 +1,104 @@
+"""Access tokens: the SDK's check against /keys, refusals by SDK and server, and the rotation of the signing key."""
+
+import base64
+import json
+import os
+import subprocess
+import time
+
+import jwt
+import requests
+from cryptography.hazmat.primitives.asymmetric import rsa
+from scalekit import ScalekitClient
+from scalekit.common.scalekit import TokenValidationOptions
+
+from report import equal, holds
+
+
+def segment(value):
+    return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
+
+
+def forgeries(token):
+    """(what, token): each looks like the given genuine token and must be refused everywhere."""
+    header, claims = jwt.get_unverified_header(token), jwt.decode(token, options={"verify_signature": False})
+    signature = token.split(".")[2]
+    own_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    stale = claims | {"iat": int(time.time()) - 7200, "exp": int(time.time()) - 3600}
+    yield "signed by a foreign key under the genuine kid", jwt.encode(claims, own_key, "RS256", headers={"kid": header["kid"]})
+    yield "genuine signature under changed claims", f"{segment(header)}.{segment(claims | {'sub': 'skc_1'})}.{signature}"
+    yield "expired an hour ago", jwt.encode(stale, own_key, "RS256", headers={"kid": header["kid"]})
+    yield "alg none without signature", f"{segment(header | {'alg': 'none'})}.{segment(claims)}."
+    yield "alg none with the genuine signature", f"{segment(header | {'alg': 'none'})}.{segment(claims)}.{signature}"
+    yield "signature cut off", ".".join(token.split(".")[:2]) + "."
+    yield "not a JWT", "garbage"
+
+
+def sdk_accepts(client, token):
+    """Old SDKs let some malformed tokens out as an exception instead of False; either is a refusal."""
+    try:
+        return client.validate_access_token(token)
+    except Exception:
+        return False
+
+
+def run(report, client, environment_url, client_id, client_secret):
+    with report.check("OAUTH-01 the SDK gets a token, validates it against /keys and reads the claims"):
+        token = client.get_client_access_token()
+        equal(client.validate_access_token(token), True, "validity")
+        options = TokenValidationOptions(issuer=environment_url)
+        claims = client.validate_access_token_and_get_claims(token, options)
+        equal((claims["iss"], claims["sub"]), (environment_url, client_id), "iss and sub")
+        holds(isinstance(claims["aud"], list) and isinstance(claims["exp"], int) and isinstance(claims["jti"], str), str(claims))
+        holds(claims["exp"] - claims["iat"] in (86399, 86400), f"lifetime {claims['exp'] - claims['iat']} s")
+        equal(client.validate_access_token(token, TokenValidationOptions(issuer="https://elsewhere.example")), False, "other issuer")
+
+    with report.check("DISC-02 /keys holds RSA signature keys named snk_, nothing else"):
+        keys = requests.get(environment_url + "/keys", timeout=10).json()["keys"]
+        holds(keys, "no key")
+        for key in keys:
+            equal((key["kty"], key["use"], key["alg"]), ("RSA", "sig", "RS256"))
+            holds(key["kid"].startswith("snk_") and "d" not in key, key["kid"])
+
+    with report.check("OAUTH-03 /oauth/token and /keys ignore a bogus bearer"):
+        bogus = {"authorization": "Bearer bogus"}
+        form = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": client_secret}
+        equal(requests.post(environment_url + "/oauth/token", data=form, headers=bogus, timeout=10).status_code, 200)
+        equal(requests.get(environment_url + "/keys", headers=bogus, timeout=10).status_code, 200)
+
+    for what, forged in forgeries(token):
+        with report.check(f"MGMT-02 a token {what}: refused by the SDK, and by the server with 401 and code 16"):
+            equal(sdk_accepts(client, forged), False, "SDK's verdict")
+            answer = requests.get(
+                environment_url + "/api/v1/organizations", headers={"authorization": f"Bearer {forged}"}, timeout=10
+            )
+            body = answer.json()
+            equal((answer.status_code, body["code"], body["details"][0]["error_code"]), (401, 16, "UNAUTHENTICATED"))
+
+    with report.check("MGMT-03 MGMT-02 a client whose own token went stale carries on"):
+        held = client.core_client.access_token
+        client.core_client.access_token = "stale"
+        client.organization.list_organizations(page_size=1)
+        client.core_client.access_token = held
+
+
+def rotation(report, environment_url, client_id, client_secret):
+    """`keys rotate` while SDK clients hold what they fetched before."""
+    cached = ScalekitClient(environment_url, client_id, client_secret)
+    with report.check("CTL-45 DISC-03 keys rotate: new tokens carry another kid; clients with old keys and new clients take all"):
+        old = cached.get_client_access_token()
+        equal(cached.validate_access_token(old), True, "old token before the rotation")
+        subprocess.run(os.environ["NARTHEX_ROTATE"], shell=True, check=True, stdout=subprocess.DEVNULL)
+        new = cached.get_client_access_token()
+        kids = [jwt.get_unverified_header(token)["kid"] for token in (old, new)]
+        holds(kids[0] != kids[1], f"both tokens are signed by {kids[0]}")
+        equal(cached.validate_access_token(old), True, "old token in the client that holds the old keys")
+        equal(cached.validate_access_token(new), True, "new token in the client that holds the old keys")
+        fresh = ScalekitClient(environment_url, client_id, client_secret)
+        equal(fresh.validate_access_token(new), True, "new token in a new client")
+        equal(fresh.validate_access_token(old), True, "old token in a new client")
+
+    with report.check("CTL-45 the server still takes the old token and the new one"):
+        for token in (old, new):
+            headers = {"authorization": f"Bearer {token}"}
+            equal(requests.get(environment_url + "/api/v1/organizations", headers=headers, timeout=10).status_code, 200)
