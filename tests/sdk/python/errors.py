@@ -138,7 +138,10 @@ def limits(report, client):
 
     with report.check("ERR-10 over REST the same limit is 429 with Retry-After and RATE_LIMITED"):
         headers = {"authorization": f"Bearer {client.core_client.access_token}"}
-        response = requests.get(client.core_client.env_url + "/api/v1/organizations", headers=headers, timeout=10)
+        for _ in range(3):  # the bucket leaks: one request may have become free just now
+            response = requests.get(client.core_client.env_url + "/api/v1/organizations", headers=headers, timeout=10)
+            if response.status_code != 200:
+                break
         equal(response.status_code, 429, "status")
         holds(int(response.headers["retry-after"]) >= 1, "Retry-After")
         equal(response.json()["details"][0]["error_code"], "RATE_LIMITED", "error_code")
