@@ -1,0 +1,180 @@
+//! Floor of the durable creates: clients in a closed loop that each burn a fixed CPU time per request (the stand-in for HTTP,
+//! authentication and validation) and hand their rows to one writer, which commits all that wait with one fsync.
+#![expect(clippy::print_stdout, reason = "the result goes to the program that started this one")]
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use rusqlite::{Connection, params};
+use rustix::time::{ClockId, clock_gettime};
+use tokio::sync::oneshot;
+
+#[derive(Parser)]
+struct Arguments {
+    /// Database to create, or to go on with.
+    #[arg(long)]
+    database: PathBuf,
+    #[arg(long, default_value_t = 64)]
+    clients: u32,
+    /// CPU burnt per request, in microseconds.
+    #[arg(long, default_value_t = 120)]
+    burn: u64,
+    #[arg(long, default_value_t = 3)]
+    seconds: u64,
+}
+
+/// A create that waits for its commit.
+struct Request {
+    id: i64,
+    done: oneshot::Sender<()>,
+}
+
+/// As many requests as Narthex's writer takes into one transaction.
+const BATCH: usize = 256;
+
+/// The jobs of a create, kind and queue.
+const JOBS: [(&str, i64); 2] = [("audit.seal", 1), ("organizations.search", 2)];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments = Arguments::parse();
+    let connection = open(&arguments.database)?;
+    let first: i64 =
+        connection.query_row("SELECT COALESCE(MAX(id), 0) + 1 FROM organizations", [], |row| row.get(0))?;
+    let (requests, queue) = mpsc::channel();
+    let writer = std::thread::spawn(move || write(&connection, &queue));
+
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    let (answered, elapsed) = runtime.block_on(run(&arguments, first, requests));
+    let commits = writer.join().map_err(|_| "the writer panicked")??;
+
+    let cpu = Duration::try_from(clock_gettime(ClockId::ProcessCPUTime))?;
+    println!(
+        "{}",
+        serde_json::json!({"writes": answered, "commits": commits, "seconds": elapsed.as_secs_f64(), "cpu_seconds": cpu.as_secs_f64()})
+    );
+    Ok(())
+}
+
+/// All clients until the time is over; returns how many requests were answered in which time.
+async fn run(arguments: &Arguments, first: i64, requests: mpsc::Sender<Request>) -> (i64, Duration) {
+    let burn = Duration::from_micros(arguments.burn);
+    let start = Instant::now();
+    let end = start + Duration::from_secs(arguments.seconds);
+    let clients: Vec<_> = (0..arguments.clients)
+        .map(|client| {
+            let requests = requests.clone();
+            let step = i64::from(arguments.clients);
+            let mut id = first + i64::from(client);
+            tokio::spawn(async move {
+                let mut answered = 0;
+                while Instant::now() < end {
+                    burn_cpu(burn);
+                    let (done, committed) = oneshot::channel();
+                    requests.send(Request { id, done }).expect("the writer lives as long as its clients");
+                    committed.await.expect("the writer answers or ends this program");
+                    (id, answered) = (id + step, answered + 1);
+                }
+                answered
+            })
+        })
+        .collect();
+    drop(requests);
+    let mut answered = 0;
+    for client in clients {
+        answered += client.await.expect("a client only counts");
+    }
+    (answered, start.elapsed())
+}
+
+/// Spins until this thread itself has run that long: time in which another process had the core does not count.
+fn burn_cpu(time: Duration) {
+    let now = || Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).expect("a CPU clock is never negative");
+    let end = now() + time;
+    while now() < end {
+        std::hint::spin_loop();
+    }
+}
+
+/// Group commit: takes what waits, commits, answers. Returns the number of commits when the last client is gone.
+fn write(connection: &Connection, queue: &mpsc::Receiver<Request>) -> rusqlite::Result<u64> {
+    let mut commits = 0;
+    while let Ok(first) = queue.recv() {
+        connection.execute_batch("BEGIN IMMEDIATE")?;
+        insert(connection, first.id)?;
+        let mut waiting = vec![first.done];
+        while waiting.len() < BATCH
+            && let Ok(next) = queue.try_recv()
+        {
+            insert(connection, next.id)?;
+            waiting.push(next.done);
+        }
+        connection.execute_batch("COMMIT")?;
+        commits += 1;
+        for done in waiting {
+            // The client waits for this answer; it cannot be gone.
+            done.send(()).expect("the client waits");
+        }
+    }
+    Ok(commits)
+}
+
+/// The tables of Narthex itself, indexes included.
+const SCHEMA: [&str; 4] = [
+    include_str!("../../../crates/narthex-core/migrations/0001_foundation.sql"),
+    include_str!("../../../crates/narthex-core/migrations/0002_events.sql"),
+    include_str!("../../../crates/narthex-core/migrations/0003_organizations.sql"),
+    include_str!("../../../crates/narthex-core/migrations/0004_organization_search.sqlite.sql"),
+];
+
+fn open(path: &Path) -> rusqlite::Result<Connection> {
+    let new = !path.exists();
+    let connection = Connection::open(path)?;
+    connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL")?;
+    if new {
+        for migration in SCHEMA {
+            connection.execute_batch(migration)?;
+        }
+    }
+    Ok(connection)
+}
+
+/// The rows of one create, of the widths that a create over the API leaves.
+fn insert(connection: &Connection, id: i64) -> rusqlite::Result<()> {
+    const ENVIRONMENT: i64 = 88_000_000_000_000_001;
+    const NAME: &str = "Example Manufacturing and Trading Company";
+    const METADATA: &str = r#"{"plan":"enterprise","region":"eu-central"}"#;
+    let external_id = format!("customer-{id:09}");
+    let search_text = format!("{NAME}\norg_{id}\n{external_id}");
+    connection
+        .prepare_cached(
+            "INSERT INTO organizations (id, environment_id, display_name, region, external_id, metadata, features, features_set,
+                search_text, created_at, updated_at) VALUES (?1, ?2, ?3, 'US', ?4, ?5, 0, 0, ?6, ?1, ?1)",
+        )?
+        .execute(params![id, ENVIRONMENT, NAME, external_id, METADATA, search_text])?;
+    connection
+        .prepare_cached(
+            "INSERT INTO events (id, environment_id, organization_id, type, actor, occurred_at, expires_at, body)
+                VALUES (?1, ?2, ?1, 'organization.created', 'client:skc_88000000000000001', ?1, ?1, ?3)",
+        )?
+        .execute(params![id, ENVIRONMENT, "e".repeat(480)])?;
+    for (kind, queue) in JOBS {
+        connection
+            .prepare_cached(
+                "INSERT INTO jobs (id, kind, queue, environment_id, payload, state, run_at, attempts, created_at)
+                    VALUES (?1, ?2, ?3, ?4, '', 0, ?1, 0, ?1)",
+            )?
+            .execute(params![id, kind, queue, ENVIRONMENT])?;
+    }
+    connection
+        .prepare_cached(
+            "INSERT INTO counter_changes (environment_id, noun, id, change) VALUES (?1, 'organizations', ?2, 1)",
+        )?
+        .execute(params![ENVIRONMENT, id])?;
+    connection
+        .prepare_cached("INSERT INTO organization_search_pending (organization_id) VALUES (?1)")?
+        .execute(params![id])?;
+    Ok(())
+}

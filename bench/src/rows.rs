@@ -1,0 +1,7 @@
+//! The measurements of DESIGN §5, one module per kind of operation.
+
+pub mod create;
+pub mod list;
+pub mod process;
+pub mod read;
+pub mod token;

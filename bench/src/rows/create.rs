@@ -1,0 +1,124 @@
+//! Durable creates of organizations, 64 at once.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::load::{Limit, Load, Protocol};
+use crate::measure::{Sample, Side, median, median_cpu, median_rate};
+use crate::narthex::{Narthex, create_request};
+use crate::program::{pinned, sibling};
+use crate::report::Row;
+use crate::{Bench, Result};
+
+const CLIENTS: usize = 64;
+
+/// CPU that each client of the floor burns per request, in microseconds.
+const BURN: u64 = 120;
+
+struct FloorTurn {
+    rate: f64,
+    cpu_micros: f64,
+    writes_per_commit: f64,
+}
+
+/// Throughput, CPU and syncs.
+pub async fn durable(bench: &Bench) -> Result<Vec<Row>> {
+    let server = bench.installation("create").start().await?;
+    let load = load(&server).await?;
+    let (mut ours, mut floor) = (Vec::new(), Vec::new());
+    for _ in 0..bench.method.rounds {
+        ours.push(Side { program: &server.program, load: &load }.sample(&bench.method).await?);
+        floor.push(floor_turn(bench)?);
+    }
+    server.program.stop()?;
+    let syncs = syncs_per_write(bench).await?;
+
+    let p99 = median(&ours, |sample: &Sample| sample.p99.as_secs_f64() * 1e3);
+    let (rate, cpu) = (median_rate(&ours), median_cpu(&ours));
+    let (floor_rate, floor_cpu) = (median(&floor, |turn| turn.rate), median(&floor, |turn| turn.cpu_micros));
+    let floor_syncs = 1.0 / median(&floor, |turn| turn.writes_per_commit);
+    Ok(vec![
+        Row {
+            figure: "durable create of an organization, 64 at once: throughput",
+            narthex: format!("{rate:.0}/s (p99 {p99:.1} ms)"),
+            floor: format!("{floor_rate:.0}/s"),
+            ratio: format!("{:.2} ×", rate / floor_rate),
+            target: "≥ 0.7 ×",
+            met: rate >= floor_rate * 0.7,
+        },
+        Row {
+            figure: "the same: CPU per create",
+            narthex: format!("{cpu:.1} µs"),
+            floor: format!("{floor_cpu:.1} µs"),
+            ratio: format!("{:.2} ×", cpu / floor_cpu),
+            target: "≤ 150 µs",
+            met: cpu <= 150.0,
+        },
+        Row {
+            figure: "the same: syncs per create",
+            narthex: format!("1/{:.0}", 1.0 / syncs),
+            floor: format!("1/{:.0}", 1.0 / floor_syncs),
+            ratio: format!("{:.2} ×", syncs / floor_syncs),
+            target: "≤ 1/20",
+            met: syncs <= 1.0 / 20.0,
+        },
+    ])
+}
+
+async fn load(server: &Narthex) -> Result<Load> {
+    let (authority, bearer) = (server.authority.clone(), server.bearer().await?);
+    Ok(Load {
+        authority: authority.clone(),
+        protocol: Protocol::Http1,
+        connections: CLIENTS,
+        streams: 1,
+        request: Arc::new(move |number| {
+            create_request(&authority, &bearer, &format!("customer-{number:09}")).expect("a valid request")
+        }),
+    })
+}
+
+/// One run of the floor, which goes on with its database of the turn before.
+fn floor_turn(bench: &Bench) -> Result<FloorTurn> {
+    let output = pinned(bench.server_core, sibling("floor-writer")?)
+        .arg("--database")
+        .arg(bench.folder.path().join("floor-writer.db"))
+        .args(["--clients", &CLIENTS.to_string(), "--burn", &BURN.to_string()])
+        .args(["--seconds", &bench.method.turn.as_secs().to_string()])
+        .output()?;
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into());
+    }
+    let turn: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    let number = |name: &str| turn[name].as_f64().ok_or(format!("no {name} in {turn}"));
+    Ok(FloorTurn {
+        rate: number("writes")? / number("seconds")?,
+        cpu_micros: number("cpu_seconds")? * 1e6 / number("writes")?,
+        writes_per_commit: number("writes")? / number("commits")?,
+    })
+}
+
+/// `fsync` and `fdatasync` calls per create, all files counted, checkpoints included; in a turn of its own, since tracing costs time.
+async fn syncs_per_write(bench: &Bench) -> Result<f64> {
+    let trace = bench.folder.path().join("syncs.trace");
+    let server = bench.installation("traced").start_traced(&trace).await?;
+    let load = load(&server).await?;
+    load.run(&bench.method.sequence, Limit::time(bench.method.turn / 10)).await?;
+    server.program.settle().await?;
+    let before = syncs(&trace)?;
+    let outcome = load.run(&bench.method.sequence, Limit::time(bench.method.turn)).await?;
+    server.program.settle().await?;
+    let syncs = syncs(&trace)? - before;
+    server.program.stop()?;
+    if syncs == 0.0 {
+        return Err("strace saw no sync: nothing was durable, or nothing was traced".into());
+    }
+    #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
+    Ok(syncs / outcome.requests as f64)
+}
+
+fn syncs(trace: &Path) -> Result<f64> {
+    let trace = std::fs::read_to_string(trace)?;
+    let calls = trace.lines().filter(|line| line.contains("sync(") && !line.contains("resumed")).count();
+    Ok(f64::from(u32::try_from(calls)?))
+}
