@@ -28,6 +28,13 @@ impl Db {
                 None => None,
                 Some(_) => sqlite.probe_write().await.err().map(|error| error.to_string()),
             },
+            Store::Postgres(_) => {
+                let setting = self.write(async |tx| tx.one::<(String,)>("SHOW transaction_read_only", &[]).await).await;
+                match setting {
+                    Ok((read_only,)) => (read_only == "on").then(|| "the server takes no writes".to_owned()),
+                    Err(error) => Some(error.to_string()),
+                }
+            }
         };
         Health { read, write }
     }

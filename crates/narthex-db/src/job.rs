@@ -17,6 +17,8 @@ pub(crate) trait Job: Send {
     fn abandoned(&self) -> bool;
     /// Runs the closure once and keeps its result; true for `Ok`.
     fn attempt<'a>(&'a mut self, tx: &'a mut Tx) -> LocalFuture<'a, bool>;
+    /// The caller gave a probe.
+    fn has_probe(&self) -> bool;
     /// Asks the caller's probe whether an earlier attempt was committed; None if there is no probe.
     fn committed<'a>(&'a self, tx: &'a mut Tx) -> Option<LocalFuture<'a, Result<bool, DbError>>>;
     /// Puts the result of the last attempt aside before a new one, since that result is the answer if the probe finds
@@ -65,6 +67,10 @@ where
             self.result = Some(result);
             ok
         })
+    }
+
+    fn has_probe(&self) -> bool {
+        self.probe.is_some()
     }
 
     fn committed<'a>(&'a self, tx: &'a mut Tx) -> Option<LocalFuture<'a, Result<bool, DbError>>> {

@@ -35,6 +35,7 @@ pub use tx::{Reader, Tx};
 pub use value::Value;
 
 use job::{Closure, Job, NoProbe};
+use postgres::Postgres;
 use queue::Work;
 use sqlite::Sqlite;
 
@@ -54,6 +55,7 @@ struct Inner {
 
 enum Store {
     Sqlite(Sqlite),
+    Postgres(Postgres),
 }
 
 impl Db {
@@ -67,6 +69,8 @@ impl Db {
                 return Err(DbError::Options("sqlite: takes the path of a file".into()));
             }
             Store::Sqlite(Sqlite::open(Path::new(path), options, &metrics)?)
+        } else if options.url.starts_with("postgres://") || options.url.starts_with("postgresql://") {
+            Store::Postgres(Postgres::open(options, &metrics).await?)
         } else {
             return Err(DbError::Options("the database URL begins with sqlite: or postgres://".into()));
         };
@@ -77,6 +81,7 @@ impl Db {
     pub fn engine(&self) -> Engine {
         match self.inner.store {
             Store::Sqlite(_) => Engine::Sqlite,
+            Store::Postgres(_) => Engine::Postgres,
         }
     }
 
@@ -139,6 +144,7 @@ impl Db {
     pub async fn reader(&self) -> Result<Reader, DbError> {
         match &self.inner.store {
             Store::Sqlite(sqlite) => sqlite.reader().await,
+            Store::Postgres(postgres) => postgres.reader().await,
         }
     }
 
@@ -150,7 +156,8 @@ impl Db {
         E: From<DbError> + Send + 'static,
     {
         let (job, answer) = Closure::new(f, probe);
-        let Store::Sqlite(Sqlite { writes, reads, .. }) = &self.inner.store;
+        let (Store::Sqlite(Sqlite { writes, reads, .. }) | Store::Postgres(Postgres { writes, reads, .. })) =
+            &self.inner.store;
         let queue = if read { reads } else { writes };
         queue.push(share, Work::Closure(Box::new(job)));
         answer.await.unwrap_or_else(|_| Err(E::from(DbError::UnknownOutcome("the database thread ended".into()))))
@@ -165,6 +172,7 @@ impl Db {
                 let owned = migrate::Owned::new(migrations);
                 sqlite.alone(move |conn| sqlite::migrate(conn, &owned.list())).await
             }
+            Store::Postgres(postgres) => postgres.migrate(migrations).await,
         }
     }
 
@@ -172,6 +180,7 @@ impl Db {
     pub async fn migration_status(&self, migrations: &[Migration<'_>]) -> Result<Vec<MigrationStatus>, DbError> {
         let applied = match &self.inner.store {
             Store::Sqlite(sqlite) => sqlite.alone(|conn| sqlite::applied(conn)).await?,
+            Store::Postgres(postgres) => postgres.applied().await?,
         };
         Ok(migrate::status(migrations, &applied, self.engine()))
     }
@@ -180,6 +189,7 @@ impl Db {
     pub async fn close(self) {
         let ended = tokio::task::spawn_blocking(move || match &self.inner.store {
             Store::Sqlite(sqlite) => sqlite.close(),
+            Store::Postgres(postgres) => postgres.close(),
         });
         if let Err(error) = ended.await {
             tracing::error!(%error, "closing the database panicked");

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
+use crate::DbError;
 use crate::job::Job;
 use crate::metrics::Metrics;
-use crate::DbError;
 
 /// Something that waits for its turn.
 pub(crate) enum Work {

@@ -117,7 +117,8 @@ impl Tx {
             return Err(DbError::Poisoned(failure.error.to_string()));
         }
         if controls_transaction(sql) {
-            return self.note(Err(DbError::Sql("a closure may not begin, end or reconfigure transactions".into()).into()));
+            return self
+                .note(Err(DbError::Sql("a closure may not begin, end or reconfigure transactions".into()).into()));
         }
         // PostgreSQL cannot store U+0000 in a text; SQLite would, and cut it off in half of its functions.
         if params.iter().any(|value| matches!(value, Value::Text(text) if text.as_bytes().contains(&0))) {
@@ -139,8 +140,20 @@ impl Tx {
 /// Statements that would end the transaction under the layer's feet, or change the connection for those after it.
 fn controls_transaction(sql: &str) -> bool {
     const REFUSED: [&str; 14] = [
-        "ABORT", "ATTACH", "BEGIN", "COMMIT", "DETACH", "DISCARD", "END", "PRAGMA", "RELEASE", "ROLLBACK", "SAVEPOINT",
-        "SET", "START", "VACUUM",
+        "ABORT",
+        "ATTACH",
+        "BEGIN",
+        "COMMIT",
+        "DETACH",
+        "DISCARD",
+        "END",
+        "PRAGMA",
+        "RELEASE",
+        "ROLLBACK",
+        "SAVEPOINT",
+        "SET",
+        "START",
+        "VACUUM",
     ];
     let word = sql.trim_start();
     let word = &word[..word.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(word.len())];

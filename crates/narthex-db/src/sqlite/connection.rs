@@ -17,10 +17,14 @@ const STATEMENTS: usize = 256;
 /// The progress handler runs every so many virtual machine steps: about a millisecond apart.
 const STEPS: i32 = 20_000;
 
+/// How long to wait for a lock. There is one writer by construction, so only foreign programs hold one for long.
+pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// A connection inside a [`Tx`](crate::Tx).
 pub(crate) struct Lite {
     pub(crate) conn: Connection,
     deadline: Arc<Deadline>,
+    purpose: Purpose,
 }
 
 /// The moment after which statements on a connection are interrupted.
@@ -47,11 +51,12 @@ pub(crate) enum Purpose {
 
 impl Lite {
     pub(crate) fn open(path: &Path, purpose: Purpose) -> Result<Lite, DbError> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_EXRESCODE;
+        let flags =
+            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_EXRESCODE;
         let mut conn = Connection::open_with_flags(path, flags).map_err(|error| map(&error).error)?;
         let deadline = Arc::new(Deadline { base: Instant::now(), at: AtomicU64::new(u64::MAX) });
         configure(&mut conn, purpose, &deadline).map_err(|error| map(&error).error)?;
-        Ok(Lite { conn, deadline })
+        Ok(Lite { conn, deadline, purpose })
     }
 
     /// Interrupts statements that still run after `limit`; None lifts the limit.
@@ -90,7 +95,7 @@ impl Lite {
 
     pub(crate) fn execute(&mut self, sql: &str, params: &[Value]) -> Result<u64, Fault> {
         let mut statement = self.prepare(sql, params)?;
-        let changed = statement.raw_execute().map_err(|error| map_in(&error, sql))?;
+        let changed = statement.raw_execute().map_err(|error| self.map_in(&error, sql))?;
         Ok(changed as u64)
     }
 
@@ -99,10 +104,26 @@ impl Lite {
         let mut rows = statement.raw_query();
         let mut found = Vec::new();
         while found.len() < limit {
-            let Some(row) = rows.next().map_err(|error| map_in(&error, sql))? else { break };
+            let Some(row) = rows.next().map_err(|error| self.map_in(&error, sql))? else { break };
             found.push(T::from_row(&Row::lite(row))?);
         }
         Ok(found)
+    }
+
+    /// The same as [`map`], naming the statement where the statement is to blame.
+    fn map_in(&self, error: &rusqlite::Error, sql: &str) -> Fault {
+        let read_only = error.sqlite_error_code() == Some(rusqlite::ErrorCode::ReadOnly);
+        // A write through a reader is a defect of the program, and says nothing about the file.
+        let mut fault = if read_only && self.purpose == Purpose::Read {
+            Fault::doomed(DbError::Sql("a write where only reads are allowed".into()))
+        } else {
+            map(error)
+        };
+        if let DbError::Sql(what) = &mut fault.error {
+            what.push_str(": ");
+            what.push_str(sql);
+        }
+        fault
     }
 
     /// Runs one of the layer's own statements: BEGIN and the like.
@@ -110,12 +131,23 @@ impl Lite {
         self.conn.prepare_cached(sql).and_then(|mut statement| statement.raw_execute()).map_err(|error| map(&error))?;
         Ok(())
     }
+
+    /// Commits. When the disk fails to sync the log, the commit may turn out to stand after a crash: its outcome is
+    /// unknown. Every other failure leaves nothing behind, since a log without its commit record is not read.
+    pub(crate) fn commit(&self) -> Result<(), Fault> {
+        let committed = self.conn.prepare_cached("COMMIT").and_then(|mut statement| statement.raw_execute());
+        let Err(error) = committed else { return Ok(()) };
+        let mut fault = map(&error);
+        if error.sqlite_error().is_some_and(|code| code.extended_code == ffi::SQLITE_IOERR_FSYNC) {
+            fault.error = DbError::UnknownOutcome(fault.error.to_string());
+        }
+        Err(fault)
+    }
 }
 
 fn configure(conn: &mut Connection, purpose: Purpose, deadline: &Arc<Deadline>) -> rusqlite::Result<()> {
     conn.set_prepared_statement_cache_capacity(STATEMENTS);
-    // One writer by construction; the wait covers only a checkpoint that resets the log.
-    conn.busy_timeout(Duration::from_secs(2))?;
+    conn.busy_timeout(BUSY_TIMEOUT)?;
     conn.pragma_update(None, "foreign_keys", true)?;
     // A stray double-quoted string is an error, as on PostgreSQL, not a literal.
     conn.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
@@ -164,16 +196,6 @@ pub(crate) fn cell<'a>(row: &'a rusqlite::Row<'a>, i: usize) -> Result<Cell<'a>,
     }
 }
 
-/// The same as [`map`], naming the statement where the statement is to blame.
-fn map_in(error: &rusqlite::Error, sql: &str) -> Fault {
-    let mut fault = map(error);
-    if let DbError::Sql(what) = &mut fault.error {
-        what.push_str(": ");
-        what.push_str(sql);
-    }
-    fault
-}
-
 /// SQLite's result codes: <https://sqlite.org/rescode.html>.
 pub(crate) fn map(error: &rusqlite::Error) -> Fault {
     let (code, message) = match error {
@@ -203,11 +225,16 @@ pub(crate) fn map(error: &rusqlite::Error) -> Fault {
     }
     match code.extended_code & 0xff {
         ffi::SQLITE_INTERRUPT => Fault::doomed(DbError::Deadline("statement interrupted".into())),
-        ffi::SQLITE_FULL | ffi::SQLITE_IOERR | ffi::SQLITE_READONLY | ffi::SQLITE_CANTOPEN | ffi::SQLITE_BUSY
-        | ffi::SQLITE_LOCKED | ffi::SQLITE_PROTOCOL | ffi::SQLITE_NOMEM | ffi::SQLITE_CORRUPT | ffi::SQLITE_NOTADB
-        // query_only: a write through a reader is a defect of the program, though SQLite reports it as READONLY too.
-            if !message.contains("query_only") =>
-        {
+        ffi::SQLITE_FULL
+        | ffi::SQLITE_IOERR
+        | ffi::SQLITE_READONLY
+        | ffi::SQLITE_CANTOPEN
+        | ffi::SQLITE_BUSY
+        | ffi::SQLITE_LOCKED
+        | ffi::SQLITE_PROTOCOL
+        | ffi::SQLITE_NOMEM
+        | ffi::SQLITE_CORRUPT
+        | ffi::SQLITE_NOTADB => {
             Fault { fate: Fate::Storage, error: DbError::Unavailable(format!("{message} ({})", code.extended_code)) }
         }
         _ => Fault::doomed(DbError::Sql(message)),

@@ -94,7 +94,10 @@ fn lane(path: &Path, queue: &FairQueue, deadline: Duration) {
             }
             Popped::Closed => return,
         };
-        let tx = match open.take().map_or_else(|| Lite::open(path, Purpose::Read).map(|lite| Tx::new(Link::Lite(lite), true)), Ok) {
+        let tx = match open
+            .take()
+            .map_or_else(|| Lite::open(path, Purpose::Read).map(|lite| Tx::new(Link::Lite(lite), true)), Ok)
+        {
             Ok(tx) => open.insert(tx),
             Err(error) => {
                 crate::answer(job, Some(error));

@@ -1,5 +1,6 @@
 //! The writer thread: many closures, each in its savepoint, one COMMIT and one fsync, then the answers.
 
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::wal::CheckpointMode;
 
-use super::connection::{Lite, Purpose};
+use super::connection::{BUSY_TIMEOUT, Lite, Purpose};
 use crate::job::{Job, panic_text};
 use crate::metrics::Metrics;
 use crate::queue::{FairQueue, Popped, Work};
@@ -24,6 +25,9 @@ const BATCH_TIME: Duration = Duration::from_millis(10);
 
 /// Bytes of log after which the background checkpoint runs.
 const CHECKPOINT_EVERY: u64 = 4 << 20;
+
+/// How long the writer, with everyone waiting behind it, waits for readers to let go of the log.
+const RESTART_PATIENCE: Duration = Duration::from_millis(20);
 
 /// What came of one run of a closure.
 pub(crate) enum Attempt {
@@ -43,7 +47,12 @@ pub(crate) fn run_once(tx: &mut Tx, job: &mut dyn Job) -> Attempt {
         future.as_mut().poll(&mut Context::from_waker(Waker::noop()))
     }));
     match polled {
-        Err(payload) => Attempt::Failed(DbError::Panicked(panic_text(payload.as_ref()))),
+        Err(payload) => {
+            let text = panic_text(payload.as_ref());
+            // What tokio's timers and sockets say when they are awaited on a thread that is not the runtime's.
+            let foreign = text.contains("there is no reactor running");
+            Attempt::Failed(if foreign { DbError::ForeignAwait } else { DbError::Panicked(text) })
+        }
         Ok(Poll::Pending) => Attempt::Failed(DbError::ForeignAwait),
         Ok(Poll::Ready(false)) => Attempt::Refused,
         Ok(Poll::Ready(true)) => match &tx.failure {
@@ -113,6 +122,10 @@ struct Writer {
     wal_limit: u64,
     /// Log size at which the next background checkpoint is asked for.
     next_checkpoint: u64,
+    /// Log size at which the writer next tries to empty it.
+    next_restart: u64,
+    /// Log size after the batch before.
+    last_bytes: u64,
 }
 
 /// Opens the writer's connection on the calling thread, so that errors are the caller's, and starts the threads.
@@ -134,6 +147,8 @@ pub(crate) fn start(
         deadline: options.write_deadline,
         wal_limit: options.wal_limit,
         next_checkpoint: CHECKPOINT_EVERY,
+        next_restart: options.wal_limit,
+        last_bytes: 0,
     };
     let checkpointer = Lite::open(path, Purpose::Checkpoint)?;
     let (stop, counters) = (Arc::clone(&log), Arc::clone(metrics));
@@ -176,10 +191,8 @@ fn checkpoints(lite: &Lite, log: &Log, metrics: &Metrics) {
     loop {
         let wanted = {
             let guard = log.wanted.lock().unwrap_or_else(PoisonError::into_inner);
-            let mut guard = log
-                .wake
-                .wait_while(guard, |wanted| *wanted == Wanted::Nothing)
-                .unwrap_or_else(PoisonError::into_inner);
+            let mut guard =
+                log.wake.wait_while(guard, |wanted| *wanted == Wanted::Nothing).unwrap_or_else(PoisonError::into_inner);
             let wanted = *guard;
             if wanted == Wanted::Checkpoint {
                 *guard = Wanted::Nothing;
@@ -253,11 +266,11 @@ impl Writer {
     fn batch(&mut self, first: Box<dyn Job>) -> Option<Box<dyn FnOnce(&mut rusqlite::Connection) + Send>> {
         let started = Instant::now();
         let mut alone = None;
-        let mut waiting = vec![first];
+        let mut groups = VecDeque::from([vec![first]]);
         let mut from_queue = true;
         // Normally one round. A closure that takes the outer transaction down with it leaves the others for another.
-        while !waiting.is_empty() {
-            let mut source = std::mem::take(&mut waiting).into_iter();
+        while let Some(group) = groups.pop_front() {
+            let mut source = group.into_iter();
             let queue = Arc::clone(&self.queue);
             let mut count = 0;
             let next = || {
@@ -279,14 +292,14 @@ impl Writer {
                     }
                 }
             };
-            waiting = self.round(next);
+            groups.extend(self.round(next));
             from_queue = false;
         }
         alone
     }
 
-    /// One outer transaction. Returns the closures that must run again.
-    fn round(&mut self, mut next: impl FnMut() -> Option<Box<dyn Job>>) -> Vec<Box<dyn Job>> {
+    /// One outer transaction. Returns the closures that must run again, in groups that may share a transaction.
+    fn round(&mut self, mut next: impl FnMut() -> Option<Box<dyn Job>>) -> Vec<Vec<Box<dyn Job>>> {
         if let Err(fault) = self.lite().control("BEGIN IMMEDIATE") {
             self.clear_transaction();
             let mut members = Vec::new();
@@ -323,15 +336,27 @@ impl Writer {
             while let Some(job) = next() {
                 again.push(job);
             }
-            return again;
+            return if again.is_empty() { Vec::new() } else { vec![again] };
         }
-        match self.lite().control("COMMIT") {
+        match self.lite().commit() {
             Ok(()) => {
                 Metrics::add(&self.metrics.batches, 1);
                 self.health.set(None);
                 for member in members {
                     self.finish(member);
                 }
+            }
+            Err(fault) if fault.fate == Fate::Doomed => {
+                // A deferred foreign key that one of them left broken. Alone each answers for itself.
+                self.clear_transaction();
+                if let [_] = members.as_slice() {
+                    for member in members {
+                        self.finish(Member { outcome: Attempt::Failed(fault.error.clone()), ..member });
+                    }
+                    return Vec::new();
+                }
+                Metrics::add(&self.metrics.retries, members.len() as u64);
+                return members.into_iter().map(|member| vec![member.job]).collect();
             }
             Err(fault) => {
                 self.clear_transaction();
@@ -398,29 +423,42 @@ impl Writer {
     /// coming, so above the limit the writer itself does, between two batches.
     fn log_upkeep(&mut self) {
         let bytes = self.log.bytes.load(Ordering::Relaxed);
-        Metrics::set(&self.metrics.wal_bytes, bytes);
-        if bytes < CHECKPOINT_EVERY {
+        if bytes < self.last_bytes {
+            // A checkpoint had moved everything, so SQLite began the log anew.
             self.next_checkpoint = CHECKPOINT_EVERY;
-            return;
+            self.next_restart = self.wal_limit;
         }
-        if bytes >= self.wal_limit {
-            let emptied = self.lite().conn.wal_checkpoint_v2(None::<&str>, CheckpointMode::TRUNCATE);
-            match emptied {
-                Ok(_) => {
-                    Metrics::add(&self.metrics.checkpoints, 1);
-                    self.log.bytes.store(0, Ordering::Relaxed);
-                    Metrics::set(&self.metrics.wal_bytes, 0);
-                    self.next_checkpoint = CHECKPOINT_EVERY;
-                }
-                Err(error) => {
-                    // A long scan holds the log: try again some megabytes later, not after every batch.
-                    tracing::debug!(%error, "the log could not be emptied");
-                    self.wal_limit = bytes + CHECKPOINT_EVERY * 4;
-                }
-            }
+        self.last_bytes = bytes;
+        Metrics::set(&self.metrics.wal_bytes, bytes);
+        if bytes >= self.next_restart {
+            self.restart_log(bytes);
         } else if bytes >= self.next_checkpoint {
             self.next_checkpoint = bytes + CHECKPOINT_EVERY;
             self.log.want(Wanted::Checkpoint);
+        }
+    }
+
+    fn restart_log(&mut self, bytes: u64) {
+        // RESTART keeps the file and writes over it, which syncs faster than growing it again; TRUNCATE gives space
+        // back after a scan has held the log for long.
+        let mode = if bytes > self.wal_limit * 2 { CheckpointMode::TRUNCATE } else { CheckpointMode::RESTART };
+        let conn = &self.lite().conn;
+        let emptied = conn.busy_timeout(RESTART_PATIENCE).and_then(|()| conn.wal_checkpoint_v2(None::<&str>, mode));
+        match conn.busy_timeout(BUSY_TIMEOUT).and(emptied) {
+            Ok(_) => {
+                Metrics::add(&self.metrics.checkpoints, 1);
+                Metrics::set(&self.metrics.wal_bytes, 0);
+                self.log.bytes.store(0, Ordering::Relaxed);
+                self.last_bytes = 0;
+                self.next_checkpoint = CHECKPOINT_EVERY;
+                self.next_restart = self.wal_limit;
+            }
+            Err(error) => {
+                // A long scan still needs the log: try again some megabytes later, not after every batch.
+                tracing::debug!(%error, bytes, "the log could not be emptied");
+                self.next_restart = bytes + self.wal_limit / 4;
+                self.next_checkpoint = bytes;
+            }
         }
     }
 }
