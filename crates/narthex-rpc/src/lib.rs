@@ -1,6 +1,24 @@
 //! The runtime over the contract table: gRPC and REST through one pipeline. It works on bytes and table rows; only decode, call and
 //! encode are generic per RPC.
 
+mod body;
+mod environment;
+pub mod error;
+mod gate;
+mod grpc;
 pub mod json;
+mod locale;
 pub mod malformed;
+mod pipeline;
+mod registry;
+mod rest;
+pub mod route;
+pub mod validate;
 pub mod wire;
+
+pub use body::RpcBody;
+pub use environment::Environment;
+pub use error::{Scene, rest_error};
+pub use gate::{Connection, Gate, Outcome, RateLimitInfo, Transport};
+pub use pipeline::{Limits, Pipeline, StartError};
+pub use registry::{Context, Rpcs};

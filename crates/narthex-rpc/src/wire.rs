@@ -172,6 +172,16 @@ pub(crate) fn wire_type(kind: Kind) -> u8 {
     }
 }
 
+/// The zero value of a kind, as an absent field has it.
+pub(crate) fn zero(kind: Kind) -> Raw<'static> {
+    match wire_type(kind) {
+        0 => Raw::Varint(0),
+        1 => Raw::Fixed64(0),
+        5 => Raw::Fixed32(0),
+        _ => Raw::Bytes(&[]),
+    }
+}
+
 /// Checks that the bytes are a message of this type as far as every later step relies on it: framing, wire types, UTF-8, no U+0000 in
 /// any string (PostgreSQL cannot store it), nesting of at most [`MAX_DEPTH`].
 pub fn check(message: &Message, bytes: &[u8]) -> Result<()> {

@@ -367,8 +367,9 @@ pub(super) fn put_mask(text: &str, out: &mut Vec<u8>) -> Result<()> {
     Ok(())
 }
 
-/// Appends one field, key included, whose value is this text: a query parameter or a path variable.
-pub(crate) fn put_text_field(field: &'static Field, text: &str, out: &mut Vec<u8>) -> Result<()> {
+/// Appends one field, key included, whose value is this text: a query parameter or a path variable. With `always` even a zero that
+/// the field could leave out is written, so that it beats an earlier occurrence.
+pub(crate) fn put_text_field(field: &'static Field, text: &str, always: bool, out: &mut Vec<u8>) -> Result<()> {
     let start = out.len();
     put_key(out, field.number, wire::wire_type(field.kind));
     let zero = match field.kind {
@@ -385,7 +386,7 @@ pub(crate) fn put_text_field(field: &'static Field, text: &str, out: &mut Vec<u8
                     Ok(())
                 }
                 Some(WellKnown::FieldMask) => put_mask(text, out),
-                Some(WellKnown::Wrapper) => put_text_field(&message.fields[0], text, out),
+                Some(WellKnown::Wrapper) => put_text_field(&message.fields[0], text, false, out),
                 _ => Err(Malformed::new("cannot be given outside the body")),
             })?;
             false
@@ -401,7 +402,7 @@ pub(crate) fn put_text_field(field: &'static Field, text: &str, out: &mut Vec<u8
         },
         kind => scalar::put_text(kind, text, out)?,
     };
-    if zero && field.cardinality == Cardinality::Implicit {
+    if zero && !always && field.cardinality == Cardinality::Implicit {
         out.truncate(start);
     }
     Ok(())

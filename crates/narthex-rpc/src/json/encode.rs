@@ -65,7 +65,7 @@ impl Encoder<'_> {
                 let field = &message.fields[0];
                 let base = slots.len();
                 wire::scan(message, bytes, slots)?;
-                let raw = if slots[base].count > 0 { slots[base].raw } else { zero(field.kind) };
+                let raw = if slots[base].count > 0 { slots[base].raw } else { wire::zero(field.kind) };
                 slots.truncate(base);
                 self.element(field.kind, raw, slots, depth)
             }
@@ -112,7 +112,7 @@ impl Encoder<'_> {
                     self.message(inner, &merged, &mut Vec::new(), deeper(depth)?)
                 }
                 kind => {
-                    let raw = if slot.count > 0 { slot.raw } else { zero(kind) };
+                    let raw = if slot.count > 0 { slot.raw } else { wire::zero(kind) };
                     self.element(kind, raw, slots, depth)
                 }
             },
@@ -153,7 +153,7 @@ impl Encoder<'_> {
         for raw in Occurrences::new(bytes, field, &slot) {
             let Raw::Bytes(entry_bytes) = raw else { return Err(Malformed::new("the wire type does not fit the field")) };
             wire::scan(entry, entry_bytes, slots)?;
-            let key = if slots[base].count > 0 { slots[base].raw } else { zero(key_field.kind) };
+            let key = if slots[base].count > 0 { slots[base].raw } else { wire::zero(key_field.kind) };
             entries.push((key, entry_bytes, slots[base + 1]));
             slots.truncate(base);
         }
@@ -182,7 +182,7 @@ impl Encoder<'_> {
                 let merged = wire::merged(entry_bytes, value_field, value);
                 self.element(value_field.kind, Raw::Bytes(&merged), &mut Vec::new(), depth)?;
             } else {
-                let raw = if value.count > 0 { value.raw } else { zero(value_field.kind) };
+                let raw = if value.count > 0 { value.raw } else { wire::zero(value_field.kind) };
                 self.element(value_field.kind, raw, slots, depth)?;
             }
         }
@@ -305,15 +305,6 @@ pub(crate) fn put_escaped(text: &str, out: &mut Vec<u8>) {
 
 fn deeper(depth: u32) -> Result<u32> {
     depth.checked_sub(1).ok_or_else(|| Malformed::new("nested too deeply"))
-}
-
-fn zero(kind: Kind) -> Raw<'static> {
-    match wire::wire_type(kind) {
-        0 => Raw::Varint(0),
-        1 => Raw::Fixed64(0),
-        5 => Raw::Fixed32(0),
-        _ => Raw::Bytes(&[]),
-    }
 }
 
 /// The content of a Timestamp or Duration.

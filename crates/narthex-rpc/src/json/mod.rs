@@ -10,3 +10,4 @@ pub use decode::{decode, field_paths};
 pub use encode::{Emit, encode, encode_into};
 
 pub(crate) use decode::{decode_field, put_text_field};
+pub(crate) use encode::{put_escaped, seconds};

@@ -1,0 +1,578 @@
+//! The rules of the table (`buf.validate`), applied to wire bytes, so that both transports are judged by the same code. Semantics,
+//! rule ids and texts are those of protovalidate; every broken rule is reported.
+
+mod cel;
+mod text;
+
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+use std::fmt::Write as _;
+
+use narthex_api::contract::{Cardinality, Cel, Field, Kind, Message, Method, Rule, WellKnown};
+use narthex_core::Violation;
+use regex::Regex;
+
+use crate::json::seconds;
+use crate::wire::{self, MAX_DEPTH, Occurrences, Raw, Slot};
+
+/// A rule of the table that has no implementation, or a pattern that does not compile: the start is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownRule(pub String);
+
+impl std::fmt::Display for UnknownRule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for UnknownRule {}
+
+/// The rules of all requests, ready to run.
+pub struct Validator {
+    patterns: HashMap<&'static str, Regex>,
+    /// Addresses of the messages that have a rule somewhere below them; the others are passed over.
+    ruled: HashSet<usize>,
+}
+
+fn address(message: &'static Message) -> usize {
+    std::ptr::from_ref(message).addr()
+}
+
+impl Validator {
+    /// Compiles the rules of every request in the table.
+    pub fn new(methods: &'static [Method]) -> Result<Self, UnknownRule> {
+        let mut messages = Vec::new();
+        let mut known = HashSet::new();
+        for method in methods {
+            reach(method.input, &mut known, &mut messages);
+        }
+        let mut validator = Self { patterns: HashMap::new(), ruled: HashSet::new() };
+        for message in &messages {
+            for rule in message.rules {
+                if cel::of_message(rule.expression).is_none() {
+                    return Err(UnknownRule(format!("{}: {}", message.name, rule.expression)));
+                }
+            }
+            for field in message.fields {
+                validator
+                    .compile(field.rules, field.kind)
+                    .map_err(|problem| UnknownRule(format!("{}.{}: {problem}", message.name, field.name)))?;
+            }
+        }
+        // A message is ruled if it has a rule or holds a ruled one; messages may hold themselves, so repeat until nothing changes.
+        loop {
+            let before = validator.ruled.len();
+            for message in &messages {
+                let own = !message.rules.is_empty()
+                    || message.oneofs.iter().any(|oneof| oneof.required)
+                    || message.fields.iter().any(|field| !field.rules.is_empty());
+                let inner = || {
+                    message.fields.iter().any(
+                        |field| matches!(field.kind, Kind::Message(inner) if validator.ruled.contains(&address(inner))),
+                    )
+                };
+                if own || inner() {
+                    validator.ruled.insert(address(message));
+                }
+            }
+            if validator.ruled.len() == before {
+                return Ok(validator);
+            }
+        }
+    }
+
+    fn compile(&mut self, rules: &'static [Rule], kind: Kind) -> Result<(), String> {
+        for rule in rules {
+            match rule {
+                Rule::Pattern(pattern) => {
+                    let regex = Regex::new(pattern).map_err(|error| error.to_string())?;
+                    self.patterns.insert(pattern, regex);
+                }
+                Rule::Cel(rule) => {
+                    let known = match kind {
+                        Kind::String => cel::of_string(rule.expression).is_some(),
+                        Kind::Message(message) if message.well_known.is_none() => cel::of_message(rule.expression).is_some(),
+                        _ => false,
+                    };
+                    if !known {
+                        return Err(rule.expression.to_owned());
+                    }
+                }
+                Rule::Items(inner) => self.compile(inner, kind)?,
+                Rule::Keys(inner) | Rule::Values(inner) => {
+                    let Kind::Message(entry) = kind else { return Err("not a map".to_owned()) };
+                    let index = usize::from(matches!(rule, Rule::Values(_)));
+                    self.compile(inner, entry.fields[index].kind)?;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Every broken rule of a message that has passed [`wire::check`] or comes from [`crate::json::decode`].
+    pub fn check(&self, message: &'static Message, bytes: &[u8]) -> Vec<Violation> {
+        let mut run = Run { validator: self, violations: Vec::new() };
+        run.message(message, bytes, &[], None, &mut Vec::new(), MAX_DEPTH);
+        run.violations
+    }
+}
+
+fn reach(message: &'static Message, known: &mut HashSet<usize>, messages: &mut Vec<&'static Message>) {
+    if known.insert(address(message)) {
+        messages.push(message);
+        for field in message.fields {
+            if let Kind::Message(inner) = field.kind {
+                reach(inner, known, messages);
+            }
+        }
+    }
+}
+
+/// Where a value stands; a list on the stack, spelled out only for a violation.
+#[derive(Clone, Copy)]
+struct Path<'p> {
+    parent: Option<&'p Path<'p>>,
+    step: Step<'p>,
+}
+
+#[derive(Clone, Copy)]
+enum Step<'p> {
+    Field(&'static str),
+    Index(usize),
+    Key(Kind, Raw<'p>),
+}
+
+impl Path<'_> {
+    fn spell(&self, out: &mut String) {
+        if let Some(parent) = self.parent {
+            parent.spell(out);
+        }
+        match self.step {
+            Step::Field(name) => {
+                if !out.is_empty() {
+                    out.push('.');
+                }
+                out.push_str(name);
+            }
+            Step::Index(index) => {
+                let _ = write!(out, "[{index}]");
+            }
+            Step::Key(Kind::String, key) => {
+                let _ = write!(out, "[{:?}]", key.text());
+            }
+            Step::Key(kind, key) => {
+                let _ = write!(out, "[{}]", key.integer(kind));
+            }
+        }
+    }
+}
+
+struct Run<'v> {
+    validator: &'v Validator,
+    violations: Vec<Violation>,
+}
+
+impl Run<'_> {
+    fn report(&mut self, path: Option<&Path<'_>>, constraint: impl Into<String>, description: impl Into<String>) {
+        let mut field = String::new();
+        if let Some(path) = path {
+            path.spell(&mut field);
+        }
+        self.violations.push(Violation::new(field, constraint, description));
+    }
+
+    /// A broken CEL rule. One without an id is known by its expression, as protovalidate has it.
+    fn report_cel(&mut self, path: Option<&Path<'_>>, rule: &Cel) {
+        let id = if rule.id.is_empty() { rule.expression } else { rule.id };
+        if rule.message.is_empty() {
+            self.report(path, id, format!("\"{}\" returned false", rule.expression));
+        } else {
+            self.report(path, id, rule.message);
+        }
+    }
+
+    /// A message with its own rules and the CEL rules of the field that holds it.
+    fn message<'a>(
+        &mut self,
+        message: &'static Message,
+        bytes: &'a [u8],
+        field_rules: &'static [Rule],
+        path: Option<&Path<'_>>,
+        slots: &mut Vec<Slot<'a>>,
+        depth: u32,
+    ) {
+        let by_field = field_rules.iter().any(|rule| matches!(rule, Rule::Cel(_)));
+        if !by_field && !self.validator.ruled.contains(&address(message)) {
+            return;
+        }
+        let Some(depth) = depth.checked_sub(1) else {
+            return self.report(path, "format", "nested too deeply");
+        };
+        let base = slots.len();
+        if let Err(problem) = wire::scan(message, bytes, slots) {
+            slots.truncate(base);
+            return self.report(path, "format", problem.problem());
+        }
+        let cels = field_rules.iter().filter_map(|rule| if let Rule::Cel(rule) = rule { Some(rule) } else { None });
+        for rule in message.rules.iter().chain(cels) {
+            let view = cel::View { message, slots: &slots[base..] };
+            // An expression that is not known was refused at the start.
+            if cel::of_message(rule.expression).is_some_and(|holds| !holds(&view)) {
+                self.report_cel(path, rule);
+            }
+        }
+        for (index, oneof) in message.oneofs.iter().enumerate() {
+            let member_set = |(field, slot): (&Field, &Slot<'_>)| field.oneof.map(usize::from) == Some(index) && slot.count > 0;
+            if oneof.required && !message.fields.iter().zip(&slots[base..]).any(member_set) {
+                let path = Path { parent: path, step: Step::Field(oneof.name) };
+                self.report(Some(&path), "required", "exactly one field is required in oneof");
+            }
+        }
+        for (index, field) in message.fields.iter().enumerate() {
+            if field.rules.is_empty() && !matches!(field.kind, Kind::Message(_)) {
+                continue;
+            }
+            let slot = slots[base + index];
+            let path = Path { parent: path, step: Step::Field(field.name) };
+            self.field(field, bytes, &slot, &path, slots, depth);
+        }
+        slots.truncate(base);
+    }
+
+    fn field<'a>(
+        &mut self,
+        field: &'static Field,
+        bytes: &'a [u8],
+        slot: &Slot<'a>,
+        path: &Path<'_>,
+        slots: &mut Vec<Slot<'a>>,
+        depth: u32,
+    ) {
+        let set = match field.cardinality {
+            Cardinality::Explicit => slot.count > 0,
+            Cardinality::Implicit => slot.count > 0 && !slot.raw.is_zero(),
+            Cardinality::Map => slot.count > 0,
+            Cardinality::Repeated => {
+                slot.count > 0 && (wire::wire_type(field.kind) == 2 || !is_empty_list(field, bytes, slot))
+            }
+        };
+        let has = |wanted: fn(&Rule) -> bool| field.rules.iter().any(wanted);
+        if !set && has(|rule| matches!(rule, Rule::Required)) {
+            return self.report(Some(path), "required", "value is required");
+        }
+        if !set && (field.cardinality == Cardinality::Explicit || has(|rule| matches!(rule, Rule::IgnoreIfZero))) {
+            return;
+        }
+        match field.cardinality {
+            Cardinality::Repeated => self.list(field, bytes, slot, path, slots, depth),
+            Cardinality::Map => self.map(field, bytes, slot, path, slots, depth),
+            Cardinality::Explicit | Cardinality::Implicit => match field.kind {
+                Kind::Message(_) if slot.count > 1 => {
+                    let merged = wire::merged(bytes, field, slot);
+                    self.value(field.rules, field.kind, Raw::Bytes(&merged), path, &mut Vec::new(), depth);
+                }
+                kind => {
+                    let zero = slot.count == 0 || slot.raw.is_zero();
+                    if zero && has(|rule| matches!(rule, Rule::IgnoreIfZero)) {
+                        return;
+                    }
+                    let raw = if slot.count > 0 { slot.raw } else { wire::zero(kind) };
+                    self.value(field.rules, kind, raw, path, slots, depth);
+                }
+            },
+        }
+    }
+
+    fn list<'a>(
+        &mut self,
+        field: &'static Field,
+        bytes: &'a [u8],
+        slot: &Slot<'a>,
+        path: &Path<'_>,
+        slots: &mut Vec<Slot<'a>>,
+        depth: u32,
+    ) {
+        let items = field.rules.iter().find_map(|rule| if let Rule::Items(rules) = rule { Some(*rules) } else { None });
+        let unique = field.rules.iter().any(|rule| matches!(rule, Rule::Unique));
+        let mut seen = HashSet::new();
+        let mut count = 0usize;
+        let mut repeated = false;
+        let Ok(()) = wire::elements(bytes, field, slot, |raw| {
+            if unique && !repeated {
+                repeated = !seen.insert(match raw {
+                    Raw::Bytes(bytes) => Cow::Borrowed(bytes),
+                    raw => Cow::Owned(raw.integer(field.kind).to_le_bytes().to_vec()),
+                });
+            }
+            let path = Path { parent: Some(path), step: Step::Index(count) };
+            self.value(items.unwrap_or(&[]), field.kind, raw, &path, slots, depth);
+            count += 1;
+            Ok::<(), std::convert::Infallible>(())
+        });
+        if repeated {
+            self.report(Some(path), "repeated.unique", "repeated value must contain unique items");
+        }
+        for rule in field.rules {
+            match rule {
+                Rule::MinItems(least) if (count as u64) < *least => {
+                    self.report(Some(path), "repeated.min_items", format!("value must contain at least {least} item(s)"));
+                }
+                Rule::MaxItems(most) if count as u64 > *most => {
+                    self.report(Some(path), "repeated.max_items", format!("value must contain no more than {most} item(s)"));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn map<'a>(
+        &mut self,
+        field: &'static Field,
+        bytes: &'a [u8],
+        slot: &Slot<'a>,
+        path: &Path<'_>,
+        slots: &mut Vec<Slot<'a>>,
+        depth: u32,
+    ) {
+        let Kind::Message(entry) = field.kind else { return };
+        let (key_kind, value_field) = (entry.fields[0].kind, &entry.fields[1]);
+        let (mut key_rules, mut value_rules): (&'static [Rule], &'static [Rule]) = (&[], &[]);
+        for rule in field.rules {
+            match rule {
+                Rule::Keys(rules) => key_rules = rules,
+                Rule::Values(rules) => value_rules = rules,
+                _ => {}
+            }
+        }
+        let mut keys = HashSet::new();
+        let base = slots.len();
+        for raw in Occurrences::new(bytes, field, slot) {
+            if wire::scan(entry, raw.bytes(), slots).is_err() {
+                slots.truncate(base);
+                self.report(Some(path), "format", "a damaged map entry");
+                continue;
+            }
+            let (key, value) = (slots[base], slots[base + 1]);
+            slots.truncate(base);
+            let key = if key.count > 0 { key.raw } else { wire::zero(key_kind) };
+            let path = Path { parent: Some(path), step: Step::Key(key_kind, key) };
+            self.value(key_rules, key_kind, key, &path, slots, depth);
+            if matches!(value_field.kind, Kind::Message(_)) && value.count > 1 {
+                let merged = wire::merged(raw.bytes(), value_field, &value);
+                self.value(value_rules, value_field.kind, Raw::Bytes(&merged), &path, &mut Vec::new(), depth);
+            } else {
+                let value = if value.count > 0 { value.raw } else { wire::zero(value_field.kind) };
+                self.value(value_rules, value_field.kind, value, &path, slots, depth);
+            }
+            keys.insert(match key {
+                Raw::Bytes(bytes) => Cow::Borrowed(bytes),
+                key => Cow::Owned(key.integer(key_kind).to_le_bytes().to_vec()),
+            });
+        }
+        for rule in field.rules {
+            match rule {
+                Rule::MinPairs(least) if (keys.len() as u64) < *least => {
+                    self.report(Some(path), "map.min_pairs", format!("map must be at least {least} entries"));
+                }
+                Rule::MaxPairs(most) if keys.len() as u64 > *most => {
+                    self.report(Some(path), "map.max_pairs", format!("map must be at most {most} entries"));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// One value: the rules of its type, and those inside it.
+    fn value<'a>(
+        &mut self,
+        rules: &'static [Rule],
+        kind: Kind,
+        raw: Raw<'a>,
+        path: &Path<'_>,
+        slots: &mut Vec<Slot<'a>>,
+        depth: u32,
+    ) {
+        match kind {
+            Kind::Message(message) => match message.well_known {
+                None => self.message(message, raw.bytes(), rules, Some(path), slots, depth),
+                Some(WellKnown::Duration) => self.duration(rules, raw.bytes(), path),
+                Some(WellKnown::Wrapper) if !rules.is_empty() => {
+                    let base = slots.len();
+                    let scanned = wire::scan(message, raw.bytes(), slots);
+                    let inner = message.fields[0].kind;
+                    let raw = slots.get(base).filter(|slot| scanned.is_ok() && slot.count > 0).map(|slot| slot.raw);
+                    slots.truncate(base);
+                    self.value(rules, inner, raw.unwrap_or(wire::zero(inner)), path, slots, depth);
+                }
+                Some(_) => {}
+            },
+            Kind::String | Kind::Bytes => self.text(rules, kind, raw, path),
+            Kind::Double | Kind::Float | Kind::Bool => {}
+            _ => self.number(rules, kind, raw.integer(kind), path),
+        }
+    }
+
+    fn text(&mut self, rules: &'static [Rule], kind: Kind, raw: Raw<'_>, path: &Path<'_>) {
+        let bytes = raw.bytes();
+        let text = if matches!(kind, Kind::String) { raw.text() } else { "" };
+        let name = kind_name(kind);
+        let length = || text.chars().count() as u64;
+        let path = Some(path);
+        for rule in rules {
+            match rule {
+                Rule::MinLen(least) if length() < *least => {
+                    self.report(path, "string.min_len", format!("value length must be at least {least} characters"));
+                }
+                // A text of no more bytes than that has no more characters either.
+                Rule::MaxLen(most) if bytes.len() as u64 > *most && length() > *most => {
+                    self.report(path, "string.max_len", format!("value length must be at most {most} characters"));
+                }
+                Rule::Len(exact) if length() != *exact => {
+                    self.report(path, "string.len", format!("value length must be {exact} characters"));
+                }
+                Rule::MinBytes(least) if (bytes.len() as u64) < *least => {
+                    let id = if name == "string" { "string.min_bytes" } else { "bytes.min_len" };
+                    self.report(path, id, format!("value length must be at least {least} bytes"));
+                }
+                Rule::MaxBytes(most) if bytes.len() as u64 > *most => {
+                    let id = if name == "string" { "string.max_bytes" } else { "bytes.max_len" };
+                    self.report(path, id, format!("value must be at most {most} bytes"));
+                }
+                Rule::Prefix(prefix) if !text.starts_with(prefix) => {
+                    self.report(path, "string.prefix", format!("value does not have prefix `{prefix}`"));
+                }
+                Rule::Pattern(pattern)
+                    if !self.validator.patterns.get(pattern).is_some_and(|regex| regex.is_match(text)) =>
+                {
+                    self.report(path, "string.pattern", format!("value does not match regex pattern `{pattern}`"));
+                }
+                Rule::StringIn(list) if !list.contains(&text) => {
+                    self.report(path, "string.in", format!("value must be in list [{}]", list.join(", ")));
+                }
+                Rule::StringNotIn(list) if list.contains(&text) => {
+                    self.report(path, "string.not_in", format!("value must not be in list [{}]", list.join(", ")));
+                }
+                Rule::Email if !text::is_email(text) => self.report_form(path, "email", "email address", text),
+                Rule::Uri if !text::is_uri(text) => self.report_form(path, "uri", "URI", text),
+                Rule::Uuid if !text::is_uuid(text) => self.report_form(path, "uuid", "UUID", text),
+                Rule::Hostname if !text::is_hostname(text) => self.report_form(path, "hostname", "hostname", text),
+                Rule::Cel(rule) if cel::of_string(rule.expression).is_some_and(|holds| !holds(text)) => {
+                    self.report_cel(path, rule);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn report_form(&mut self, path: Option<&Path<'_>>, id: &str, noun: &str, text: &str) {
+        if text.is_empty() {
+            self.report(path, format!("string.{id}_empty"), format!("value is empty, which is not a valid {noun}"));
+        } else {
+            self.report(path, format!("string.{id}"), format!("value must be a valid {noun}"));
+        }
+    }
+
+    fn number(&mut self, rules: &'static [Rule], kind: Kind, value: i128, path: &Path<'_>) {
+        let (mut lower, mut upper) = (None, None);
+        for rule in rules {
+            match rule {
+                Rule::DefinedOnly => {
+                    let defined = |values: &narthex_api::contract::Enum| i32::try_from(value).is_ok_and(|n| values.name_of(n).is_some());
+                    if !matches!(kind, Kind::Enum(values) if defined(values)) {
+                        self.report(Some(path), "enum.defined_only", "value must be one of the defined enum values");
+                    }
+                }
+                Rule::NumberIn(list) if !list.iter().any(|listed| i128::from(*listed) == value) => {
+                    self.report(Some(path), format!("{}.in", kind_name(kind)), format!("value must be in list {list:?}"));
+                }
+                Rule::NumberNotIn(list) if list.iter().any(|listed| i128::from(*listed) == value) => {
+                    self.report(Some(path), format!("{}.not_in", kind_name(kind)), format!("value must not be in list {list:?}"));
+                }
+                Rule::Gt(bound) => lower = Some(Bound { id: "gt", holds: value > (*bound).into(), text: format!("greater than {bound}") }),
+                Rule::Gte(bound) => {
+                    lower = Some(Bound { id: "gte", holds: value >= (*bound).into(), text: format!("greater than or equal to {bound}") });
+                }
+                Rule::Lt(bound) => upper = Some(Bound { id: "lt", holds: value < (*bound).into(), text: format!("less than {bound}") }),
+                Rule::Lte(bound) => {
+                    upper = Some(Bound { id: "lte", holds: value <= (*bound).into(), text: format!("less than or equal to {bound}") });
+                }
+                _ => {}
+            }
+        }
+        self.bounds(kind_name(kind), lower, upper, path);
+    }
+
+    fn duration(&mut self, rules: &'static [Rule], bytes: &[u8], path: &Path<'_>) {
+        if rules.is_empty() {
+            return;
+        }
+        let Ok(value) = seconds(bytes) else {
+            return self.report(Some(path), "format", "a damaged duration");
+        };
+        let (mut lower, mut upper) = (None, None);
+        for rule in rules {
+            match rule {
+                Rule::DurationGt(s, n) => lower = Some(Bound { id: "gt", holds: value > (*s, *n), text: format!("greater than {s}s") }),
+                Rule::DurationGte(s, n) => {
+                    lower = Some(Bound { id: "gte", holds: value >= (*s, *n), text: format!("greater than or equal to {s}s") });
+                }
+                Rule::DurationLt(s, n) => upper = Some(Bound { id: "lt", holds: value < (*s, *n), text: format!("less than {s}s") }),
+                Rule::DurationLte(s, n) => {
+                    upper = Some(Bound { id: "lte", holds: value <= (*s, *n), text: format!("less than or equal to {s}s") });
+                }
+                _ => {}
+            }
+        }
+        self.bounds("duration", lower, upper, path);
+    }
+
+    /// A lower and an upper bound are one rule to protovalidate: `int32.gte_lte`.
+    fn bounds(&mut self, kind: &str, lower: Option<Bound>, upper: Option<Bound>, path: &Path<'_>) {
+        match (lower, upper) {
+            (Some(lower), Some(upper)) if !lower.holds || !upper.holds => self.report(
+                Some(path),
+                format!("{kind}.{}_{}", lower.id, upper.id),
+                format!("value must be {} and {}", lower.text, upper.text),
+            ),
+            (Some(bound), None) | (None, Some(bound)) if !bound.holds => {
+                self.report(Some(path), format!("{kind}.{}", bound.id), format!("value must be {}", bound.text));
+            }
+            _ => {}
+        }
+    }
+}
+
+struct Bound {
+    id: &'static str,
+    holds: bool,
+    text: String,
+}
+
+/// Whether a packed list that occurs holds no element.
+fn is_empty_list(field: &Field, bytes: &[u8], slot: &Slot<'_>) -> bool {
+    wire::elements(bytes, field, slot, |_| Err(())).is_ok()
+}
+
+/// The name of a kind in rule ids.
+fn kind_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Double => "double",
+        Kind::Float => "float",
+        Kind::Int32 => "int32",
+        Kind::Int64 => "int64",
+        Kind::Uint32 => "uint32",
+        Kind::Uint64 => "uint64",
+        Kind::Sint32 => "sint32",
+        Kind::Sint64 => "sint64",
+        Kind::Fixed32 => "fixed32",
+        Kind::Fixed64 => "fixed64",
+        Kind::Sfixed32 => "sfixed32",
+        Kind::Sfixed64 => "sfixed64",
+        Kind::Bool => "bool",
+        Kind::String => "string",
+        Kind::Bytes => "bytes",
+        Kind::Message(_) => "message",
+        Kind::Enum(_) => "enum",
+    }
+}
