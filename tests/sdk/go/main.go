@@ -44,6 +44,7 @@ func main() {
 		s.pagination()
 		s.refusals()
 		s.tokens()
+		s.slashed()
 		if part == "core" {
 			s.rotation()
 		}

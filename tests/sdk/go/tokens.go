@@ -152,6 +152,22 @@ func (s *session) tokens() {
 	}
 }
 
+// slashed makes a client whose base URL ends in a slash: it asks for //oauth/token and //keys.
+func (s *session) slashed() {
+	s.check("a base URL that ends in a slash works: //oauth/token and //keys are answered", func() error {
+		client := scalekit.NewScalekitClient(s.url+"/", s.clientID, s.secret)
+		if _, err := client.Organization().ListOrganization(s.ctx, nil); err != nil {
+			return err
+		}
+		token, err := s.freshToken()
+		if err != nil {
+			return err
+		}
+		_, err = client.ValidateAccessToken(s.ctx, token)
+		return err
+	})
+}
+
 // rotation runs `keys rotate` while clients hold what they fetched before.
 func (s *session) rotation() {
 	s.check("CTL-45 DISC-03 keys rotate: new tokens carry another kid; clients with old keys and new clients take all", func() error {

@@ -29,6 +29,7 @@ def main(part):
         errors.run(report, client, url, client_id, secret)
         errors.counted(report, client, EXECUTIONS)
         tokens.run(report, client, url, client_id, secret)
+        tokens.isolation(report, url, client_id, secret)
         tokens.rotation(report, url, client_id, secret)
     report.end()
 

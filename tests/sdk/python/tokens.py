@@ -10,9 +10,11 @@ import jwt
 import requests
 from cryptography.hazmat.primitives.asymmetric import rsa
 from scalekit import ScalekitClient
+from scalekit.common.exceptions import ScalekitNotFoundException, ScalekitUnauthorizedException
 from scalekit.common.scalekit import TokenValidationOptions
+from scalekit.v1.organizations.organizations_pb2 import CreateOrganization
 
-from report import equal, holds
+from report import equal, holds, refused
 
 
 def segment(value):
@@ -80,6 +82,38 @@ def run(report, client, environment_url, client_id, client_secret):
         client.core_client.access_token = "stale"
         client.organization.list_organizations(page_size=1)
         client.core_client.access_token = held
+
+
+    with report.check("a base URL that ends in a slash works: //oauth/token and //keys are answered"):
+        slashed = ScalekitClient(environment_url + "/", client_id, client_secret)
+        equal(slashed.validate_access_token(token), True, "validity")
+        slashed.organization.list_organizations(page_size=1)
+
+
+def isolation(report, environment_url, client_id, client_secret):
+    """The other environment of the same server knows neither this client nor its tokens."""
+    other = os.environ["NARTHEX_PRD_URL"]
+    with report.check("CTL-09 the production environment refuses the development client and its token"):
+        error = refused(
+            lambda: ScalekitClient(other, client_id, client_secret), ScalekitUnauthorizedException, "UNAUTHENTICATED", "Unauthorized"
+        )
+        holds("invalid_client" in error.err_details, error.err_details)
+        token = ScalekitClient(environment_url, client_id, client_secret).get_client_access_token()
+        answer = requests.get(other + "/api/v1/organizations", headers={"authorization": f"Bearer {token}"}, timeout=10)
+        equal((answer.status_code, answer.json()["code"]), (401, 16), "production's answer")
+
+    with report.check("CTL-09 each environment lists its own organizations only"):
+        development = ScalekitClient(environment_url, client_id, client_secret).organization
+        production = ScalekitClient(
+            other, os.environ["NARTHEX_PRD_CLIENT_ID"], os.environ["NARTHEX_PRD_CLIENT_SECRET"]
+        ).organization
+        here = production.create_organization(CreateOrganization(display_name="Production only"))[0].organization
+        listed = [organization.id for organization in production.list_organizations(page_size=100)[0].organizations]
+        holds(here.id in listed, "production does not list its own organization")
+        holds(here.id not in [found.id for found in development.list_organizations(page_size=100)[0].organizations], "leaked")
+        refused(lambda: development.get_organization(here.id), ScalekitNotFoundException, "NOT_FOUND", "NOT_FOUND")
+        refused(lambda: development.delete_organization(here.id), ScalekitNotFoundException, "NOT_FOUND", "NOT_FOUND")
+        production.delete_organization(here.id)
 
 
 def rotation(report, environment_url, client_id, client_secret):

@@ -19,6 +19,7 @@ public final class Main {
       Pagination.run(report, client.organizations());
       Refusals.run(report, client, url, clientId, secret);
       Tokens.run(report, client, url, clientId, secret);
+      Tokens.slashed(report, url, clientId, secret);
       Tokens.rotation(report, client, url);
     }
     // The channel's threads are no daemons.

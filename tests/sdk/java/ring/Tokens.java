@@ -103,6 +103,15 @@ final class Tokens {
     }
   }
 
+  /** A base URL that ends in a slash: the client asks for //oauth/token and //keys. */
+  static void slashed(Report report, String url, String clientId, String secret) {
+    report.check("a base URL that ends in a slash works: //oauth/token and //keys are answered", () -> {
+      ScalekitClient client = new ScalekitClient(url + "/", clientId, secret);
+      client.organizations().listOrganizations(1, null);
+      equal("validity", client.authentication().validateAccessToken(client.authentication().getClientAccessToken()), true);
+    });
+  }
+
   /** {@code keys rotate} while a client lives. */
   static void rotation(Report report, ScalekitClient client, String url) {
     AuthClient authentication = client.authentication();
