@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use narthex_db::{Cell, DbError, FromValue, Value};
+
 /// Microseconds since the Unix epoch, UTC: the form in which times are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Timestamp(pub i64);
@@ -27,6 +29,24 @@ impl Timestamp {
             .ok()
             .and_then(|time| time.format(&time::format_description::well_known::Rfc3339).ok())
             .unwrap_or_default()
+    }
+}
+
+impl From<Timestamp> for Value {
+    fn from(time: Timestamp) -> Self {
+        Value::Int(time.0)
+    }
+}
+
+impl From<&Timestamp> for Value {
+    fn from(time: &Timestamp) -> Self {
+        Value::Int(time.0)
+    }
+}
+
+impl FromValue for Timestamp {
+    fn from_cell(cell: Cell<'_>) -> Result<Self, DbError> {
+        cell.int().map(Self)
     }
 }
 

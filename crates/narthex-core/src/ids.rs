@@ -1,11 +1,12 @@
 //! Identifiers: a prefix that names the noun, and the decimal of a time-ordered 63-bit number. Public: knowing one opens nothing.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use narthex_db::{DbError, FromValue, Value};
+use narthex_db::{Cell, DbError, FromValue, Value};
 
 use crate::clock::Clock;
+use crate::error::{Error, Result};
 
 /// Milliseconds of 2024-01-01T00:00:00Z: the epoch of the 41 time bits, which end in 2093.
 pub const EPOCH_MILLIS: i64 = 1_704_067_200_000;
@@ -14,39 +15,97 @@ pub const EPOCH_MILLIS: i64 = 1_704_067_200_000;
 const SEQUENCE_BITS: u32 = 12;
 /// Nodes that may issue ids at once.
 const NODE_BITS: u32 = 10;
+const SEQUENCES: i64 = 1 << SEQUENCE_BITS;
+
+/// An id later than the reservation would collide with those of the node that takes the number over, so ids stop this long before
+/// its end: a request that was let in has this long to draw its ids.
+const RESERVE_MARGIN_MILLIS: i64 = 60_000;
 
 /// Issues numbers of 41 bits of milliseconds, 10 bits of node and 12 bits of sequence. Never goes below the high-water mark it was
-/// started with, nor back when the clock does; a full sequence takes the next millisecond.
+/// started with, nor back when the clock does; a full sequence takes the next millisecond. Clones share the sequence.
 #[derive(Clone)]
 pub struct Ids {
     clock: Clock,
+    state: Arc<Mutex<State>>,
+}
+
+struct State {
     node: u16,
-    last: Arc<Mutex<(i64, i64)>>,
+    millis: i64,
+    sequence: i64,
+    /// No id carries a later time: that much is reserved in the database.
+    reserved_until: i64,
 }
 
 impl Ids {
-    /// A generator for a leased node number (0..=1023). `high_water_millis` is in Unix milliseconds: no id carries an earlier time.
+    /// A generator for a node number (0..=1023) that is nobody else's. `high_water_millis` is in Unix milliseconds: every id carries a
+    /// later time.
     pub fn new(clock: Clock, node: u16, high_water_millis: i64) -> Self {
+        let ids = Self {
+            clock,
+            state: Arc::new(Mutex::new(State { node: 0, millis: 0, sequence: -1, reserved_until: i64::MAX })),
+        };
+        ids.adopt(node, high_water_millis, i64::MAX);
+        ids
+    }
+
+    /// Takes a leased number over: ids are later than `high_water_millis` and not later than `reserved_until_millis`.
+    pub(crate) fn adopt(&self, node: u16, high_water_millis: i64, reserved_until_millis: i64) {
         assert!(node < 1 << NODE_BITS, "node number out of range");
-        Self { clock, node, last: Arc::new(Mutex::new((high_water_millis, -1))) }
+        let mut state = self.state();
+        state.node = node;
+        state.millis = state.millis.max(high_water_millis);
+        state.sequence = SEQUENCES - 1;
+        state.reserved_until = reserved_until_millis;
+    }
+
+    /// More time has been reserved in the database.
+    pub(crate) fn extend(&self, reserved_until_millis: i64) {
+        let mut state = self.state();
+        state.reserved_until = state.reserved_until.max(reserved_until_millis);
+    }
+
+    /// The lease is lost: no further id.
+    pub(crate) fn stop(&self) {
+        self.state().reserved_until = i64::MIN;
+    }
+
+    /// Whether ids may be issued; asked once per request, before any work. UNAVAILABLE while this node has no lease.
+    pub fn check(&self) -> Result<()> {
+        let state = self.state();
+        let soonest = state.millis.max(self.clock.real_now().0 / 1_000);
+        if soonest < state.reserved_until.saturating_sub(RESERVE_MARGIN_MILLIS) {
+            Ok(())
+        } else {
+            Err(Error::unavailable("this node holds no lease on a node number, or its reserved time is used up"))
+        }
     }
 
     /// The next number.
+    ///
+    /// # Panics
+    /// When nothing is reserved any more, which [`Ids::check`] reports a minute earlier: a duplicate id would be worse.
     pub fn next(&self) -> i64 {
         let now = self.clock.real_now().0 / 1_000;
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        *last = match *last {
-            (millis, _) if now > millis => (now, 0),
-            (millis, sequence) if sequence + 1 < 1 << SEQUENCE_BITS => (millis, sequence + 1),
-            (millis, _) => (millis + 1, 0),
-        };
-        let (millis, sequence) = *last;
-        (millis - EPOCH_MILLIS) << (NODE_BITS + SEQUENCE_BITS) | i64::from(self.node) << SEQUENCE_BITS | sequence
+        let mut state = self.state();
+        if now > state.millis {
+            (state.millis, state.sequence) = (now, 0);
+        } else if state.sequence + 1 < SEQUENCES {
+            state.sequence += 1;
+        } else {
+            (state.millis, state.sequence) = (state.millis + 1, 0);
+        }
+        assert!(state.millis <= state.reserved_until, "no time is reserved for ids: the lease of the node number is lost");
+        (state.millis - EPOCH_MILLIS) << (NODE_BITS + SEQUENCE_BITS) | i64::from(state.node) << SEQUENCE_BITS | state.sequence
     }
 
-    /// The time of the newest id, in Unix milliseconds; persisted as the high-water mark.
+    /// The time of the newest id, in Unix milliseconds.
     pub fn high_water_millis(&self) -> i64 {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).0
+        self.state().millis
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -100,8 +159,8 @@ macro_rules! id {
         }
 
         impl FromValue for $name {
-            fn from_value(value: Value) -> Result<Self, DbError> {
-                i64::from_value(value).map(Self)
+            fn from_cell(cell: Cell<'_>) -> Result<Self, DbError> {
+                cell.int().map(Self)
             }
         }
     };
@@ -139,6 +198,8 @@ id!(/// A role.
     RoleId, "role", "role_");
 id!(/// A permission.
     PermissionId, "permission", "perm_");
+id!(/// A key that encrypts an environment's secrets.
+    DataKeyId, "data key", "dek_");
 id!(/// A connected account.
     ConnectedAccountId, "connected account", "ca_");
 id!(/// A client's signing-key record (`Client.keyId`).
@@ -157,7 +218,7 @@ mod tests {
         for _ in 0..10_000 {
             let next = ids.next();
             assert!(next > last);
-            assert!((next >> 22) + EPOCH_MILLIS >= future);
+            assert!((next >> 22) + EPOCH_MILLIS > future);
             assert_eq!(next >> 12 & 1023, 1023);
             last = next;
         }
@@ -170,6 +231,21 @@ mod tests {
         let text = OrganizationId::new(&ids).to_string();
         assert!(text.starts_with("org_") && text.len() >= 4 + 15 && text.len() <= 32, "{text}");
         assert_eq!(OrganizationId::parse(&text).map(|id| id.to_string()), Some(text));
+    }
+
+    #[test]
+    fn without_reserved_time_requests_are_refused_before_an_id_is() {
+        let clock = Clock::new();
+        let now = clock.real_now().0 / 1_000;
+        let ids = Ids::new(clock, 1, 0);
+        ids.adopt(1, 0, now + RESERVE_MARGIN_MILLIS + 60_000);
+        assert!(ids.check().is_ok());
+        ids.stop();
+        ids.extend(now + RESERVE_MARGIN_MILLIS - 1_000);
+        assert_eq!(ids.check().map_err(|error| error.kind()), Err(crate::Kind::Unavailable));
+        ids.next(); // what was let in before may still finish
+        ids.stop();
+        assert!(std::panic::catch_unwind(|| ids.next()).is_err());
     }
 
     #[test]

@@ -1,14 +1,29 @@
 //! The product, one module per noun. It knows neither HTTP nor protobuf: callers hand in typed values, and get typed values or an
 //! [`Error`] with a public and a private half.
 
+pub mod cache;
 pub mod caller;
+pub mod clients;
 pub mod clock;
+pub mod core;
+pub mod environments;
 pub mod error;
 pub mod ids;
+pub mod keys;
+pub mod members;
+pub mod nodes;
 pub mod random;
+pub mod schema;
+pub mod seal;
+pub mod seed;
+pub mod sessions;
+#[cfg(feature = "testing")]
+pub mod testing;
+pub mod tokens;
 
 pub use caller::Caller;
 pub use clock::{Clock, Timestamp};
+pub use core::{Core, CoreOptions};
 pub use error::{Error, Kind, Result, Violation};
 pub use ids::Ids;
 pub use random::Random;

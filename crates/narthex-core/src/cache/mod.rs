@@ -1,0 +1,95 @@
+//! Read-mostly rows kept in the process, and how the nodes keep them true: the transaction that changes a row raises the version of
+//! its scope in `cache_epoch`, every node polls the versions, and an entry counts only as long as its scope has the version it was
+//! loaded under. A node that has not polled well for a second reads through.
+
+mod epochs;
+mod generations;
+mod rows;
+
+pub use epochs::{Bump, Epochs, bump};
+pub(crate) use generations::Generations;
+pub(crate) use rows::RowCache;
+
+use std::sync::Arc;
+
+use aws_lc_rs::rsa;
+
+use crate::clients::Client;
+use crate::environments::Environment;
+use crate::ids::{DataKeyId, EnvId, MemberId, SessionId, SigningKeyId};
+use crate::keys::KeySet;
+use crate::members::Member;
+use crate::seal::DataKey;
+use crate::sessions::Session;
+use crate::tokens::Verified;
+
+/// Scope of environments, their settings and hosts.
+pub const ENVIRONMENTS: &str = "environments";
+/// Scope of clients and their secrets.
+pub const CLIENTS: &str = "clients";
+/// Scope of signing keys.
+pub const SIGNING_KEYS: &str = "signing_keys";
+/// Scope of data keys.
+pub const DATA_KEYS: &str = "data_keys";
+/// Scope of operators and their roles.
+pub const MEMBERS: &str = "members";
+
+/// Sessions end all the time, so they are spread over this many scopes: one logout drops one sixty-fourth of them.
+const SESSION_SCOPES: usize = 64;
+
+/// The scope of a session.
+pub fn session_scope(session: SessionId) -> String {
+    format!("sessions/{}", session_slot(&session))
+}
+
+fn session_slot(session: &SessionId) -> usize {
+    // The low bits of an id are its place within a millisecond, mostly 0; the milliseconds above them spread.
+    (session.0 >> 22 ^ session.0).unsigned_abs() as usize % SESSION_SCOPES
+}
+
+/// The row caches of one process; each is bounded by its number of rows.
+pub struct Caches {
+    epochs: Arc<Epochs>,
+    pub(crate) environments: RowCache<EnvId, Environment>,
+    pub(crate) hosts: RowCache<String, EnvId>,
+    pub(crate) clients: RowCache<String, Client>,
+    pub(crate) key_sets: RowCache<EnvId, KeySet>,
+    pub(crate) sessions: RowCache<SessionId, Session>,
+    pub(crate) members: RowCache<MemberId, Member>,
+    pub(crate) active_data_keys: RowCache<EnvId, DataKeyId>,
+    /// Opened data keys: what an id stands for never changes.
+    pub(crate) data_keys: Generations<DataKeyId, Arc<DataKey>>,
+    /// Parsed private keys: likewise.
+    pub(crate) private_keys: Generations<SigningKeyId, Arc<rsa::KeyPair>>,
+    /// Access tokens whose signature has been verified, by SHA-256. They hold claims, never decisions.
+    pub(crate) tokens: Generations<[u8; 32], Arc<Verified>>,
+}
+
+impl Caches {
+    pub(crate) fn new(epochs: &Arc<Epochs>) -> Self {
+        let sessions: Vec<String> = (0..SESSION_SCOPES).map(|slot| format!("sessions/{slot}")).collect();
+        Self {
+            epochs: Arc::clone(epochs),
+            environments: RowCache::new(epochs, ENVIRONMENTS, 1_024),
+            hosts: RowCache::new(epochs, ENVIRONMENTS, 2_048),
+            clients: RowCache::new(epochs, CLIENTS, 8_192),
+            key_sets: RowCache::new(epochs, SIGNING_KEYS, 1_024),
+            sessions: RowCache::spread(epochs, &sessions, session_slot, 8_192),
+            members: RowCache::new(epochs, MEMBERS, 1_024),
+            active_data_keys: RowCache::new(epochs, DATA_KEYS, 1_024),
+            data_keys: Generations::new(2_048),
+            private_keys: Generations::new(1_024),
+            tokens: Generations::new(8_192),
+        }
+    }
+
+    /// Makes a committed change visible on this node. Every transaction that bumped calls it before it answers.
+    pub fn apply(&self, bump: Bump) {
+        self.epochs.apply(bump);
+    }
+
+    /// The versions behind the caches.
+    pub fn epochs(&self) -> &Arc<Epochs> {
+        &self.epochs
+    }
+}

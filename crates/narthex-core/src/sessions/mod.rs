@@ -1,0 +1,274 @@
+//! Sessions: what a token names with `sid`, so that it can be ended before it expires.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use narthex_db::{DbError, FromRow, Row, Tx, p};
+
+use crate::cache::{self, Bump};
+use crate::clock::Timestamp;
+use crate::core::Core;
+use crate::error::{Error, Result};
+use crate::ids::{ConnectedAccountId, EnvId, MemberId, OrganizationId, PortalLinkId, SessionId, UserId};
+
+/// Ended sessions are listed for this long.
+const KEPT: Duration = Duration::from_secs(30 * 86_400);
+
+const COLUMNS: &str = "id, environment_id, kind, user_id, organization_id, connected_account_id, portal_link_id, member_id, features, \
+     permissions, created_at, expires_at, revoked_at";
+
+/// Whose session it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SessionKind {
+    /// An end user's browser, and the applications signed in through it.
+    Browser = 1,
+    /// The admin portal, opened by a link.
+    Portal = 2,
+    /// The page of a connected account.
+    ConnectedAccount = 3,
+    /// An operator.
+    Operator = 4,
+}
+
+/// A session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    /// Id.
+    pub id: SessionId,
+    /// Environment; the product's own for operators.
+    pub environment: EnvId,
+    /// Whose it is.
+    pub kind: SessionKind,
+    /// The end user.
+    pub user: Option<UserId>,
+    /// Current organization of a user; the one organization of a portal session.
+    pub organization: Option<OrganizationId>,
+    /// The one account of a connected-account session.
+    pub connected_account: Option<ConnectedAccountId>,
+    /// The link that opened a portal session.
+    pub portal_link: Option<PortalLinkId>,
+    /// The operator.
+    pub member: Option<MemberId>,
+    /// What the portal link lets in (`sso`, `dir_sync`, …).
+    pub features: Vec<String>,
+    /// The user's permissions in the organization, in the session spelling.
+    pub permissions: Vec<String>,
+    /// Creation.
+    pub created_at: Timestamp,
+    /// End, if nothing ends it before.
+    pub expires_at: Timestamp,
+    /// When it was ended.
+    pub revoked_at: Option<Timestamp>,
+}
+
+impl Session {
+    /// Whether it counts.
+    pub fn is_live(&self, now: Timestamp) -> bool {
+        self.revoked_at.is_none() && now < self.expires_at
+    }
+}
+
+/// A session to be opened; make one with a function named after its kind.
+#[derive(Debug, Clone)]
+pub struct NewSession {
+    kind: SessionKind,
+    lifetime: Duration,
+    user: Option<UserId>,
+    organization: Option<OrganizationId>,
+    connected_account: Option<ConnectedAccountId>,
+    portal_link: Option<PortalLinkId>,
+    member: Option<MemberId>,
+    features: Vec<String>,
+    permissions: Vec<String>,
+}
+
+impl NewSession {
+    fn new(kind: SessionKind, lifetime: Duration) -> Self {
+        Self {
+            kind,
+            lifetime,
+            user: None,
+            organization: None,
+            connected_account: None,
+            portal_link: None,
+            member: None,
+            features: Vec::new(),
+            permissions: Vec::new(),
+        }
+    }
+
+    /// A user's browser session; `permissions` in the session spelling (`organizations_read`).
+    pub fn browser(
+        user: UserId,
+        organization: Option<OrganizationId>,
+        permissions: Vec<String>,
+        lifetime: Duration,
+    ) -> Self {
+        Self { user: Some(user), organization, permissions, ..Self::new(SessionKind::Browser, lifetime) }
+    }
+
+    /// An admin-portal session for the organization and features of a link.
+    pub fn portal(
+        organization: OrganizationId,
+        portal_link: Option<PortalLinkId>,
+        features: Vec<String>,
+        lifetime: Duration,
+    ) -> Self {
+        Self { organization: Some(organization), portal_link, features, ..Self::new(SessionKind::Portal, lifetime) }
+    }
+
+    /// A session for the page of one connected account.
+    pub fn connected_account(account: ConnectedAccountId, lifetime: Duration) -> Self {
+        Self { connected_account: Some(account), ..Self::new(SessionKind::ConnectedAccount, lifetime) }
+    }
+
+    /// An operator's session.
+    pub fn operator(member: MemberId, lifetime: Duration) -> Self {
+        Self { member: Some(member), ..Self::new(SessionKind::Operator, lifetime) }
+    }
+
+    /// The row, for a transaction that does more than open a session.
+    pub fn build(self, core: &Core, environment: EnvId) -> Session {
+        let now = core.clock.now();
+        Session {
+            id: SessionId::new(&core.ids),
+            environment,
+            kind: self.kind,
+            user: self.user,
+            organization: self.organization,
+            connected_account: self.connected_account,
+            portal_link: self.portal_link,
+            member: self.member,
+            features: self.features,
+            permissions: self.permissions,
+            created_at: now,
+            expires_at: now.plus(self.lifetime),
+            revoked_at: None,
+        }
+    }
+}
+
+impl FromRow for Session {
+    fn from_row(row: &Row<'_>) -> Result<Self, DbError> {
+        let list = |column: usize| -> Result<Vec<String>, DbError> {
+            serde_json::from_str(&row.get::<String>(column)?)
+                .map_err(|error| DbError::Data(format!("sessions, column {column}: {error}")))
+        };
+        Ok(Self {
+            id: row.get(0)?,
+            environment: row.get(1)?,
+            kind: match row.get::<i32>(2)? {
+                1 => SessionKind::Browser,
+                2 => SessionKind::Portal,
+                3 => SessionKind::ConnectedAccount,
+                4 => SessionKind::Operator,
+                _ => return Err(DbError::Data("sessions.kind has an unknown value".into())),
+            },
+            user: row.get(3)?,
+            organization: row.get(4)?,
+            connected_account: row.get(5)?,
+            portal_link: row.get(6)?,
+            member: row.get(7)?,
+            features: list(8)?,
+            permissions: list(9)?,
+            created_at: row.get(10)?,
+            expires_at: row.get(11)?,
+            revoked_at: row.get(12)?,
+        })
+    }
+}
+
+/// Opens a session.
+pub async fn open(core: &Core, environment: EnvId, new: NewSession) -> Result<Session> {
+    let session = new.build(core, environment);
+    let row = session.clone();
+    core.db.write(async move |tx| insert(tx, &row).await).await?;
+    Ok(session)
+}
+
+/// Inserts a session within a transaction of the caller's.
+pub async fn insert(tx: &mut Tx, session: &Session) -> Result<()> {
+    let list = |values: &Vec<String>| serde_json::to_string(values).map_err(Error::internal);
+    let sql = format!(
+        "INSERT INTO sessions ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
+    );
+    tx.execute(
+        &sql,
+        &p![
+            session.id,
+            session.environment,
+            session.kind as i32,
+            session.user,
+            session.organization,
+            session.connected_account,
+            session.portal_link,
+            session.member,
+            list(&session.features)?,
+            list(&session.permissions)?,
+            session.created_at,
+            session.expires_at,
+            session.revoked_at,
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// A session of an environment, live or not.
+pub async fn get(core: &Core, environment: EnvId, id: SessionId) -> Result<Option<Arc<Session>>> {
+    let load = async {
+        let sql = format!("SELECT {COLUMNS} FROM sessions WHERE id = $1");
+        Ok(core.db.reader().await?.opt::<Session>(&sql, &p![id]).await?)
+    };
+    let session = core.caches.sessions.get(&id, load).await?;
+    Ok(session.filter(|session| session.environment == environment))
+}
+
+/// Ends a session; its tokens are refused from now on, on other nodes within a second. Ending one twice changes nothing. NOT_FOUND if
+/// the environment has none of this id.
+pub async fn revoke(core: &Core, environment: EnvId, id: SessionId) -> Result<()> {
+    let now = core.clock.now();
+    let bump = core
+        .db
+        .write(async move |tx| {
+            let sql = "SELECT id FROM sessions WHERE id = $1 AND environment_id = $2";
+            if tx.opt::<(SessionId,)>(sql, &p![id, environment]).await?.is_none() {
+                return Err(Error::not_found("session"));
+            }
+            tx.execute("UPDATE sessions SET revoked_at = $1 WHERE id = $2 AND revoked_at IS NULL", &p![now, id]).await?;
+            bump(tx, id).await
+        })
+        .await?;
+    core.caches.apply(bump);
+    Ok(())
+}
+
+/// Ends the sessions that a portal link opened, within the transaction that revokes the link. Apply the bumps after the commit.
+pub async fn revoke_of_portal_link(tx: &mut Tx, link: PortalLinkId, now: Timestamp) -> Result<Vec<Bump>> {
+    let sql = "UPDATE sessions SET revoked_at = $1 WHERE portal_link_id = $2 AND revoked_at IS NULL RETURNING id";
+    let ended: Vec<(SessionId,)> = tx.all(sql, &p![now, link]).await?;
+    let mut bumps = Vec::with_capacity(ended.len());
+    for (id,) in ended {
+        bumps.push(bump(tx, id).await?);
+    }
+    Ok(bumps)
+}
+
+async fn bump(tx: &mut Tx, id: SessionId) -> Result<Bump> {
+    cache::bump(tx, &cache::session_scope(id)).await.map_err(Error::from)
+}
+
+/// Deletes sessions that ended long ago, some hundred at a time; returns how many.
+pub async fn sweep(core: &Core) -> Result<u64> {
+    let before = Timestamp(core.clock.now().0 - i64::try_from(KEPT.as_micros()).unwrap_or(0));
+    let sql = "SELECT id FROM sessions WHERE expires_at < $1 LIMIT 1";
+    if core.db.reader().await?.opt::<(SessionId,)>(sql, &p![before]).await?.is_none() {
+        return Ok(0);
+    }
+    core.db
+        .write(async move |tx| {
+            let sql = "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE expires_at < $1 ORDER BY expires_at LIMIT 500)";
+            Ok(tx.execute(sql, &p![before]).await?)
+        })
+        .await
+}

@@ -1,0 +1,113 @@
+//! Test support: a seeded [`Core`] on a database of its own, in one call.
+
+use std::ops::Deref;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, OnceLock};
+
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
+use aws_lc_rs::rsa::{KeyPair, KeySize};
+use narthex_db::testing::TestDb;
+use narthex_db::{Db, Engine};
+
+use crate::core::{Core, CoreOptions};
+use crate::environments::{self, Environment};
+use crate::error::{Error, Result};
+use crate::keys::KeyPairs;
+use crate::schema::Schema;
+use crate::seal::{MasterKeySource, Secret};
+use crate::seed::{self, FirstStart, SeedClient, SeededClient};
+
+/// The master key of every test database.
+pub const MASTER_KEY: [u8; 32] = [7; 32];
+
+/// A node on a database that is removed with it. Derefs to [`Core`].
+pub struct TestCore {
+    /// The node.
+    pub core: Arc<Core>,
+    /// Its database.
+    pub database: TestDb,
+    /// The DEV environment, at `https://dev.test`.
+    pub dev: Arc<Environment>,
+    /// The PRD environment, at `https://prd.test`.
+    pub prd: Arc<Environment>,
+    /// The product's own environment, at `https://auth.test`.
+    pub system: Arc<Environment>,
+    /// The DEV environment's client.
+    pub dev_client: SeededClient,
+    /// The PRD environment's client.
+    pub prd_client: SeededClient,
+}
+
+impl TestCore {
+    /// A node on an empty, migrated and seeded database.
+    pub async fn new(engine: Engine) -> Result<Self> {
+        Self::on(TestDb::new(engine, &Schema::new().migrations()).await?).await
+    }
+
+    /// The same on a database that is empty and migrated already.
+    pub async fn on(database: TestDb) -> Result<Self> {
+        let core = Core::start(database.db(), options(&database, MASTER_KEY)).await?;
+        let seeded = seed::first_start(
+            &core,
+            FirstStart {
+                workspace_name: "Test".to_owned(),
+                system_origin: "https://auth.test".to_owned(),
+                dev_origin: "https://dev.test".to_owned(),
+                prd_origin: "https://prd.test".to_owned(),
+                dev_client: SeedClient::default(),
+                prd_client: SeedClient::default(),
+            },
+        )
+        .await?;
+        let missing = || Error::internal("the seed is incomplete");
+        let (dev_client, prd_client) = seeded.clients.ok_or_else(missing)?;
+        Ok(Self {
+            dev: environments::by_id(&core, seeded.dev).await?.ok_or_else(missing)?,
+            prd: environments::by_id(&core, seeded.prd).await?.ok_or_else(missing)?,
+            system: environments::by_id(&core, seeded.system).await?.ok_or_else(missing)?,
+            dev_client,
+            prd_client,
+            core,
+            database,
+        })
+    }
+
+    /// A second node on the same database; PostgreSQL only, since a SQLite file has one owner.
+    pub async fn second_node(&self) -> Result<Arc<Core>> {
+        let db = Db::open(self.database.options()).await?;
+        Core::start(db, options(&self.database, MASTER_KEY)).await
+    }
+}
+
+impl Deref for TestCore {
+    type Target = Core;
+
+    fn deref(&self) -> &Core {
+        &self.core
+    }
+}
+
+/// Options for a node on a test database.
+pub fn options(database: &TestDb, master_key: [u8; 32]) -> CoreOptions {
+    CoreOptions {
+        database: database.options().clone(),
+        key_pairs: reused_key_pairs(),
+        ..CoreOptions::new("", MasterKeySource::Given(Secret::new(master_key)))
+    }
+}
+
+/// Key pairs that cost nothing after the first few.
+pub fn reused_key_pairs() -> KeyPairs {
+    KeyPairs::Reused(Arc::new(AtomicUsize::new(0)))
+}
+
+/// One of eight key pairs of this process, in PKCS#8.
+pub(crate) fn rsa_key(turn: usize) -> &'static [u8] {
+    // Written once and never changed: a cache of something slow, not state.
+    static KEYS: [OnceLock<Vec<u8>>; 8] = [const { OnceLock::new() }; 8];
+    KEYS[turn % KEYS.len()].get_or_init(|| {
+        let pair = KeyPair::generate(KeySize::Rsa2048).expect("RSA key generation");
+        let der: Pkcs8V1Der<'static> = pair.as_der().expect("PKCS#8");
+        der.as_ref().to_vec()
+    })
+}

@@ -1,0 +1,202 @@
+//! From bearer tokens to a [`Caller`].
+
+use std::sync::Arc;
+
+use super::jwt::{self, Verified, invalid};
+use super::{AccessClaims, DASHBOARD_AUDIENCE, UI_AUDIENCE};
+use crate::caller::Caller;
+use crate::clients::{self, ClientKind};
+use crate::core::Core;
+use crate::environments::{self, Environment};
+use crate::error::{Error, Kind, Result};
+use crate::ids::{ConnectedAccountId, OrganizationId, SessionId, UserId, WorkspaceId};
+use crate::members;
+use crate::sessions::{self, Session, SessionKind};
+
+/// Who sends these bearer tokens to `host_environment`, and the environment the call is for.
+///
+/// Python's SDK sends two tokens of which one may be stale: the first valid one counts, and callers are never merged. Only operators
+/// may name another environment with `env_domain` (`x-env-domain`). Without any token: UNAUTHENTICATED "Token empty".
+pub async fn authenticate(
+    core: &Core,
+    host_environment: &Arc<Environment>,
+    bearers: &[&str],
+    env_domain: Option<&str>,
+) -> Result<(Caller, Arc<Environment>)> {
+    let mut refusal: Option<Error> = None;
+    for bearer in bearers.iter().map(|bearer| bearer.trim()).filter(|bearer| !bearer.is_empty()) {
+        match authenticate_one(core, host_environment, bearer, env_domain).await {
+            Ok(found) => return Ok(found),
+            // A token that is valid but may not do this says more than one that is not valid; so does a database that is down.
+            Err(error) if refusal.as_ref().is_none_or(|earlier| earlier.kind() == Kind::Unauthenticated) => {
+                if refusal.is_none() || error.kind() != Kind::Unauthenticated {
+                    refusal = Some(error);
+                }
+            }
+            Err(_) => {}
+        }
+    }
+    Err(refusal.unwrap_or_else(|| Error::unauthenticated("Token empty")))
+}
+
+async fn authenticate_one(
+    core: &Core,
+    host: &Arc<Environment>,
+    token: &str,
+    env_domain: Option<&str>,
+) -> Result<(Caller, Arc<Environment>)> {
+    let system = environments::system(core).await?;
+    let environments: Vec<&Arc<Environment>> = std::iter::once(host)
+        .chain(system.as_ref().filter(|system| system.id != host.id))
+        .collect();
+    let verified = jwt::verify(core, &environments, token).await?;
+    let claims = &verified.claims;
+    if system.as_ref().is_some_and(|system| system.id == verified.environment) && claims.workspace_id.is_some() {
+        return operator(core, host, &verified, env_domain).await;
+    }
+    // Anyone but an operator is at home in the issuing environment alone (control plane reference §1).
+    if verified.environment != host.id {
+        return Err(invalid());
+    }
+    let caller = if claims.sid.is_some() {
+        session_caller(core, host, claims).await?
+    } else if claims.client_id.as_deref() == Some(claims.sub.as_str()) {
+        client_caller(core, host, claims).await?
+    } else {
+        // A user's token of an environment without sessions: good for the customer's API.
+        return Err(wrong_kind());
+    };
+    Ok((caller, Arc::clone(host)))
+}
+
+/// A valid token that the management API has no use for. PERMISSION_DENIED, because a new token would not help.
+fn wrong_kind() -> Error {
+    Error::new(Kind::PermissionDenied, "this kind of token is not valid for the management API")
+}
+
+async fn client_caller(core: &Core, host: &Environment, claims: &AccessClaims) -> Result<Caller> {
+    let client = clients::get(core, host.id, &claims.sub).await?.ok_or_else(invalid)?;
+    if !client.enabled || claims.iat.saturating_mul(1_000_000) < client.tokens_valid_after.0 {
+        return Err(Error::unauthenticated("Token revoked"));
+    }
+    match client.kind {
+        ClientKind::Env | ClientKind::WebApp if client.may_use_api() => {
+            Ok(Caller::Client { environment: host.id, client_id: client.client_id.clone() })
+        }
+        // From before API access was switched off: a new token will be refused at the token endpoint, so no SDK loops.
+        ClientKind::WebApp => Err(Error::unauthenticated("unauthorized: API access is switched off for this client")),
+        ClientKind::Organization => {
+            let organization = client.organization.ok_or_else(invalid)?;
+            if parse(claims.oid.as_deref(), OrganizationId::parse) != Some(organization) {
+                return Err(invalid());
+            }
+            Ok(Caller::OrganizationClient { environment: host.id, organization, client_id: client.client_id.clone() })
+        }
+        ClientKind::Resource => Err(wrong_kind()),
+        _ => Err(invalid()),
+    }
+}
+
+/// The live session that the token names.
+async fn live_session(core: &Core, environment: &Environment, claims: &AccessClaims) -> Result<Arc<Session>> {
+    let id = parse(claims.sid.as_deref(), SessionId::parse).ok_or_else(invalid)?;
+    let session = sessions::get(core, environment.id, id).await?.ok_or_else(invalid)?;
+    if session.is_live(core.clock.now()) { Ok(session) } else { Err(Error::unauthenticated("Session ended")) }
+}
+
+async fn session_caller(core: &Core, host: &Environment, claims: &AccessClaims) -> Result<Caller> {
+    let session = live_session(core, host, claims).await?;
+    let for_pages = claims.aud.iter().any(|audience| audience == UI_AUDIENCE);
+    match session.kind {
+        SessionKind::Browser => {
+            let user = session.user.ok_or_else(invalid)?;
+            if parse(Some(&claims.sub), UserId::parse) != Some(user) {
+                return Err(invalid());
+            }
+            if for_pages {
+                return Ok(Caller::Session {
+                    environment: host.id,
+                    user,
+                    organization: session.organization,
+                    session: session.id,
+                    permissions: session.permissions.clone(),
+                });
+            }
+            application(core, host, claims).await?;
+            // A user's token stays with the organization it was issued for, whatever the session has switched to.
+            let organization = match &claims.oid {
+                Some(oid) => Some(OrganizationId::parse(oid).ok_or_else(invalid)?),
+                None => None,
+            };
+            let held = if organization == session.organization { session.permissions.clone() } else { Vec::new() };
+            Ok(Caller::User { environment: host.id, user, organization, session: session.id, permissions: held })
+        }
+        SessionKind::Portal if for_pages => {
+            let organization = session.organization.ok_or_else(invalid)?;
+            if parse(claims.organization_id.as_deref(), OrganizationId::parse) != Some(organization) {
+                return Err(invalid());
+            }
+            Ok(Caller::Portal {
+                environment: host.id,
+                organization,
+                session: session.id,
+                features: session.features.clone(),
+            })
+        }
+        SessionKind::ConnectedAccount if for_pages => {
+            let connected_account = session.connected_account.ok_or_else(invalid)?;
+            if parse(claims.connected_account_id.as_deref(), ConnectedAccountId::parse) != Some(connected_account) {
+                return Err(invalid());
+            }
+            Ok(Caller::ConnectedAccount { environment: host.id, connected_account, session: session.id })
+        }
+        _ => Err(invalid()),
+    }
+}
+
+/// A user's access token counts here only if one of the environment's own applications got it, for itself: tokens for MCP servers and
+/// other resources are issued to third parties.
+async fn application(core: &Core, host: &Environment, claims: &AccessClaims) -> Result<()> {
+    let client_id = claims.client_id.as_deref().ok_or_else(invalid)?;
+    let client = clients::get(core, host.id, client_id).await?.ok_or_else(invalid)?;
+    if !client.enabled {
+        return Err(Error::unauthenticated("Token revoked"));
+    }
+    if client.kind.is_application() && claims.aud == [client_id] { Ok(()) } else { Err(wrong_kind()) }
+}
+
+async fn operator(
+    core: &Core,
+    host: &Arc<Environment>,
+    verified: &Verified,
+    env_domain: Option<&str>,
+) -> Result<(Caller, Arc<Environment>)> {
+    let claims = &verified.claims;
+    let system = environments::by_id(core, verified.environment).await?.ok_or_else(invalid)?;
+    let session = live_session(core, &system, claims).await?;
+    let workspace = parse(claims.workspace_id.as_deref(), WorkspaceId::parse).ok_or_else(invalid)?;
+    let member = match session.member {
+        Some(member) if session.kind == SessionKind::Operator => members::get(core, member).await?,
+        _ => None,
+    };
+    let member = member.filter(|member| member.is_active && member.workspace == workspace).ok_or_else(invalid)?;
+    if claims.sub != member.id.to_string() || !claims.aud.iter().any(|audience| audience == DASHBOARD_AUDIENCE) {
+        return Err(invalid());
+    }
+    // An unknown domain and another workspace's look the same.
+    let foreign = || Error::new(Kind::PermissionDenied, "the environment does not belong to your workspace");
+    let environment = match env_domain.map(str::trim).filter(|domain| !domain.is_empty()) {
+        Some(domain) => environments::by_host(core, domain).await?.ok_or_else(foreign)?,
+        None => Arc::clone(host),
+    };
+    // Requests about the workspace itself may go to the product's own host.
+    if environment.workspace_id != workspace && !environment.is_system {
+        return Err(foreign());
+    }
+    let permissions = member.permissions_in(environment.id);
+    Ok((Caller::Member { workspace, member: member.id, permissions }, environment))
+}
+
+fn parse<T>(text: Option<&str>, read: fn(&str) -> Option<T>) -> Option<T> {
+    text.and_then(read)
+}

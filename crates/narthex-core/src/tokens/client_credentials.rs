@@ -1,0 +1,233 @@
+//! `grant_type=client_credentials` (RFC 6749 §4.4; oauth-oidc reference §6.2).
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{AccessClaims, sign_access};
+use crate::clients::{self, Client, ClientKind};
+use crate::core::Core;
+use crate::environments::Environment;
+use crate::error::Error;
+use crate::seal::Secret;
+
+/// Scopes of OpenID Connect: tolerated here, without effect.
+const OIDC_SCOPES: [&str; 6] = ["openid", "profile", "email", "address", "phone", "offline_access"];
+/// What API credentials are told that they were granted.
+const API_SCOPE: &str = "openid";
+/// Organization clients' tokens live at least this long, in seconds.
+const SHORTEST: u32 = 300;
+
+/// A token request.
+pub struct ClientCredentials {
+    /// `client_id`, empty if absent.
+    pub client_id: String,
+    /// `client_secret`; None if absent or empty.
+    pub secret: Option<Secret<String>>,
+    /// `scope`, space separated.
+    pub scope: Option<String>,
+    /// `audience`.
+    pub audience: Option<String>,
+    /// `resource` (RFC 8707).
+    pub resource: Option<String>,
+}
+
+/// A token answer.
+#[derive(Debug)]
+pub struct IssuedToken {
+    /// The JWT.
+    pub access_token: String,
+    /// Whole seconds until it expires.
+    pub expires_in: i64,
+    /// Granted scopes, space separated.
+    pub scope: String,
+}
+
+/// `error` values of RFC 6749 §5.2 and RFC 8707.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[allow(missing_docs)] // the codes under their own names
+pub enum OAuthCode {
+    InvalidRequest,
+    InvalidClient,
+    InvalidGrant,
+    UnauthorizedClient,
+    UnsupportedGrantType,
+    InvalidScope,
+    InvalidTarget,
+    AccessDenied,
+    ServerError,
+    TemporarilyUnavailable,
+}
+
+impl OAuthCode {
+    /// The text on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidRequest => "invalid_request",
+            Self::InvalidClient => "invalid_client",
+            Self::InvalidGrant => "invalid_grant",
+            Self::UnauthorizedClient => "unauthorized_client",
+            Self::UnsupportedGrantType => "unsupported_grant_type",
+            Self::InvalidScope => "invalid_scope",
+            Self::InvalidTarget => "invalid_target",
+            Self::AccessDenied => "access_denied",
+            Self::ServerError => "server_error",
+            Self::TemporarilyUnavailable => "temporarily_unavailable",
+        }
+    }
+
+    /// The HTTP status that goes with it (oauth-oidc reference §6.6).
+    pub const fn status(self) -> u16 {
+        match self {
+            Self::InvalidClient => 401,
+            Self::ServerError => 500,
+            Self::TemporarilyUnavailable => 503,
+            _ => 400,
+        }
+    }
+}
+
+/// A refusal of the token endpoint. Render `code` and `description`; log `cause`.
+#[derive(Debug)]
+pub struct TokenError {
+    /// `error`.
+    pub code: OAuthCode,
+    /// `error_description`.
+    pub description: Cow<'static, str>,
+    /// What really happened, for the log, where it was not the request's fault.
+    pub cause: Option<Error>,
+}
+
+impl TokenError {
+    /// A refusal that is the request's fault.
+    pub fn new(code: OAuthCode, description: impl Into<Cow<'static, str>>) -> Self {
+        Self { code, description: description.into(), cause: None }
+    }
+}
+
+impl From<Error> for TokenError {
+    fn from(error: Error) -> Self {
+        let (code, description) = if error.kind() == crate::Kind::Unavailable {
+            (OAuthCode::TemporarilyUnavailable, "temporarily unavailable, retry")
+        } else {
+            (OAuthCode::ServerError, "internal error")
+        };
+        Self { code, description: description.into(), cause: Some(error) }
+    }
+}
+
+/// Issues an access token for a client's own credentials.
+pub async fn issue_client_credentials(
+    core: &Core,
+    environment: &Arc<Environment>,
+    request: ClientCredentials,
+) -> Result<IssuedToken, TokenError> {
+    if request.client_id.is_empty() {
+        return Err(TokenError::new(OAuthCode::InvalidRequest, "client_id is missing"));
+    }
+    let secret = request.secret.as_ref().map_or("", |secret| secret.expose().as_str());
+    let client = clients::authenticate(core, environment.id, &request.client_id, secret).await?;
+    let client = match client {
+        Some(client) => client,
+        // A public client has no secret to fail with: tell it what is really wrong.
+        None => return Err(refuse(clients::get(core, environment.id, &request.client_id).await?.as_deref())),
+    };
+    let client = client.as_ref();
+    check_grant(client)?;
+    check_target(client, &request)?;
+    let (granted, scope) = grant_scopes(client, request.scope.as_deref())?;
+    wait_until_valid(core, client).await;
+    let claims = AccessClaims {
+        sub: client.client_id.clone(),
+        client_id: Some(client.client_id.clone()),
+        oid: client.organization.map(|organization| organization.to_string()),
+        aud: audience(client),
+        scope: (!granted.is_empty()).then(|| granted.join(" ")),
+        scopes: (!granted.is_empty()).then_some(granted),
+        custom_claims: client.custom_claims.iter().map(|claim| (claim.key.clone(), claim.value.clone())).collect(),
+        ..AccessClaims::default()
+    };
+    let (access_token, claims) = sign_access(core, environment, lifetime(client, environment), claims).await?;
+    let left = claims.exp.saturating_mul(1_000_000) - core.clock.real_now().0;
+    Ok(IssuedToken { access_token, expires_in: left.div_euclid(1_000_000), scope })
+}
+
+fn refuse(known: Option<&Client>) -> TokenError {
+    match known {
+        Some(client) if matches!(client.kind, ClientKind::Spa | ClientKind::Native) => {
+            TokenError::new(OAuthCode::UnauthorizedClient, "public clients have no credentials of their own")
+        }
+        _ => TokenError::new(OAuthCode::InvalidClient, "client authentication failed"),
+    }
+}
+
+fn check_grant(client: &Client) -> Result<(), TokenError> {
+    let refused = |text: &'static str| Err(TokenError::new(OAuthCode::UnauthorizedClient, text));
+    match client.kind {
+        ClientKind::Spa | ClientKind::Native => refused("public clients have no credentials of their own"),
+        ClientKind::Resource => refused("clients of a resource use the token endpoint of that resource"),
+        // Refused here for good, so that no SDK re-authenticates in a loop (control plane reference 20.3).
+        ClientKind::WebApp if client.disallow_api_access => refused("unauthorized: API access is switched off for this client"),
+        _ if client.grant_types.iter().any(|grant| grant == "client_credentials") => Ok(()),
+        _ => refused("client_credentials is not among the grant types of this client"),
+    }
+}
+
+/// A token can be narrowed to what the client is registered for, and to nothing else.
+fn check_target(client: &Client, request: &ClientCredentials) -> Result<(), TokenError> {
+    let registered = audience(client);
+    for target in [&request.audience, &request.resource].into_iter().flatten() {
+        if !registered.contains(target) {
+            return Err(TokenError::new(OAuthCode::InvalidTarget, "not an audience of this client"));
+        }
+    }
+    Ok(())
+}
+
+/// `aud`: what is registered, else, for API credentials, the client itself (oauth-oidc reference OP-2).
+fn audience(client: &Client) -> Vec<String> {
+    if client.audience.is_empty() && client.kind.is_application() {
+        vec![client.client_id.clone()]
+    } else {
+        client.audience.clone()
+    }
+}
+
+/// The scopes in the token, and `scope` of the answer: all registered ones, or those of them that were asked for.
+fn grant_scopes(client: &Client, requested: Option<&str>) -> Result<(Vec<String>, String), TokenError> {
+    let requested: Vec<&str> = requested.unwrap_or_default().split(' ').filter(|scope| !scope.is_empty()).collect();
+    let custom: Vec<&str> = requested.iter().copied().filter(|scope| !OIDC_SCOPES.contains(scope)).collect();
+    let mut granted: Vec<String> = if requested.is_empty() {
+        client.scopes.clone()
+    } else {
+        client.scopes.iter().filter(|scope| custom.contains(&scope.as_str())).cloned().collect()
+    };
+    if !custom.is_empty() && granted.is_empty() {
+        return Err(TokenError::new(OAuthCode::InvalidScope, "none of the requested scopes is registered for this client"));
+    }
+    if client.kind.is_application() {
+        granted.insert(0, API_SCOPE.to_owned());
+    }
+    let scope = granted.join(" ");
+    Ok((granted, scope))
+}
+
+/// Lifetime in seconds.
+fn lifetime(client: &Client, environment: &Environment) -> i64 {
+    let own = client.access_token_expiry;
+    if client.kind.is_application() {
+        own.map_or(environment.session.client_access_token_expiry.minutes * 60, i64::from)
+    } else {
+        i64::from(own.unwrap_or(3_600).max(SHORTEST))
+    }
+}
+
+/// `iat` has whole seconds, so a token issued in the very second in which the older ones were ended would look like one of them: wait
+/// for the next.
+async fn wait_until_valid(core: &Core, client: &Client) {
+    let next_second = (client.tokens_valid_after.0 + 999_999).div_euclid(1_000_000) * 1_000_000;
+    let wait = next_second - core.clock.real_now().0;
+    if (1..=1_000_000).contains(&wait) {
+        tokio::time::sleep(Duration::from_micros(u64::try_from(wait).unwrap_or(0))).await;
+    }
+}

@@ -1,0 +1,3 @@
+//! What the product does, on both engines. One binary, so that it is linked once.
+
+mod tokens;
