@@ -1,0 +1,215 @@
+//! Running jobs: the loop of a server, and the drain of a test.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use super::{Job, Kind, Queue, periodic, store};
+use crate::core::Core;
+use crate::error::{Error, Result};
+use crate::events::audit;
+use crate::ids::EnvId;
+
+/// Jobs that one process runs at once.
+const PARALLEL: usize = 8;
+/// How long an idle worker waits before it looks again.
+const IDLE: Duration = Duration::from_millis(200);
+/// How long it waits after it could not reach the database.
+const TROUBLED: Duration = Duration::from_secs(1);
+/// How long a job waits that this version of the program does not know.
+const UNKNOWN: Duration = Duration::from_secs(30);
+
+type Done = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
+type Run = dyn Fn(Arc<Core>, Job) -> Done + Send + Sync;
+
+/// What to do for each kind of job.
+#[derive(Clone)]
+pub struct Handlers {
+    kinds: BTreeMap<&'static str, (&'static Kind, Arc<Run>)>,
+}
+
+impl Handlers {
+    /// The handlers of the core's own jobs.
+    pub fn core() -> Self {
+        Self { kinds: BTreeMap::new() }.with(&crate::organizations::CASCADE, crate::organizations::cascade)
+    }
+
+    /// Adds the handler of `kind`. It may be run twice for one job, and is stopped when the kind's lease ends.
+    #[must_use]
+    pub fn with<F, Fut>(mut self, kind: &'static Kind, run: F) -> Self
+    where
+        F: Fn(Arc<Core>, Job) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<()>> + Send + 'static,
+    {
+        self.kinds.insert(kind.name, (kind, Arc::new(move |core, job| Box::pin(run(core, job)))));
+        self
+    }
+
+    fn lease(&self, kind: &str) -> Duration {
+        self.kinds.get(kind).map_or(UNKNOWN, |(kind, _)| kind.lease)
+    }
+
+    fn tries(&self, kind: &str) -> usize {
+        self.kinds.get(kind).map_or(usize::MAX, |(kind, _)| kind.retry.len() + 1)
+    }
+}
+
+/// Works until `shutdown` is done, then finishes what it has claimed.
+pub async fn run(core: Arc<Core>, shutdown: impl Future<Output = ()> + Send) {
+    run_with(core, Handlers::core(), shutdown).await;
+}
+
+/// [`run`] with the handlers of the server beside those of the core.
+pub async fn run_with(core: Arc<Core>, handlers: Handlers, shutdown: impl Future<Output = ()> + Send) {
+    let mut worker = Worker::new(core, handlers);
+    let mut running = JoinSet::new();
+    let mut shutdown = std::pin::pin!(shutdown);
+    loop {
+        let wait = match worker.round(PARALLEL - running.len(), &mut running).await {
+            Ok(0) if running.is_empty() => IDLE,
+            Ok(0) => IDLE / 4,
+            Ok(_) => Duration::ZERO,
+            Err(error) => {
+                tracing::warn!(?error, "jobs: the database does not answer");
+                TROUBLED
+            }
+        };
+        tokio::select! {
+            biased;
+            () = &mut shutdown => break,
+            Some(ended) = running.join_next(), if running.len() == PARALLEL => report(ended),
+            () = tokio::time::sleep(wait), if running.len() < PARALLEL => {}
+        }
+        while let Some(ended) = running.try_join_next() {
+            report(ended);
+        }
+    }
+    while let Some(ended) = running.join_next().await {
+        report(ended);
+    }
+}
+
+/// Runs everything that is due, one after the other, until nothing is: for tests and for the CLI. Deterministic with a clock that is
+/// moved by hand. Answers how many jobs and sweeps ran.
+pub async fn drain(core: &Arc<Core>) -> Result<usize> {
+    drain_with(core, Handlers::core()).await
+}
+
+/// [`drain`] with more handlers than those of the core.
+pub async fn drain_with(core: &Arc<Core>, handlers: Handlers) -> Result<usize> {
+    let mut worker = Worker::new(Arc::clone(core), handlers);
+    let mut total = 0;
+    loop {
+        let mut running = JoinSet::new();
+        let done = worker.round(1, &mut running).await?;
+        while let Some(ended) = running.join_next().await {
+            report(ended);
+        }
+        if done == 0 {
+            return Ok(total);
+        }
+        total += done;
+    }
+}
+
+fn report(ended: Result<Result<()>, tokio::task::JoinError>) {
+    match ended {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(?error, "jobs: the outcome of a job could not be written; its lease will end"),
+        Err(error) => tracing::error!(%error, "jobs: a worker task ended early"),
+    }
+}
+
+struct Worker {
+    core: Arc<Core>,
+    handlers: Handlers,
+    /// Number of this worker among the holders of leases.
+    holder: i64,
+    cursor: EnvId,
+    audit_cursor: EnvId,
+}
+
+impl Worker {
+    fn new(core: Arc<Core>, handlers: Handlers) -> Self {
+        let holder = core.ids.next();
+        Self { core, handlers, holder, cursor: EnvId(i64::MIN), audit_cursor: EnvId(i64::MIN) }
+    }
+
+    /// Seals what is to be sealed, sweeps what is to be swept, and starts up to `room` jobs. How much there was of all.
+    async fn round(&mut self, room: usize, running: &mut JoinSet<Result<()>>) -> Result<usize> {
+        let mut done = audit::seal_due(&self.core, self.holder, &mut self.audit_cursor).await?;
+        done += periodic::run_due(&self.core, self.holder).await?;
+        for job in self.claim(room).await? {
+            done += 1;
+            running.spawn(run_one(Arc::clone(&self.core), self.handlers.clone(), job));
+        }
+        Ok(done)
+    }
+
+    async fn claim(&mut self, room: usize) -> Result<Vec<Job>> {
+        let now = self.core.clock.now();
+        let (due, ended) = {
+            // A look on a read connection, so that an idle worker does not write.
+            let mut reader = self.core.db.reader().await?;
+            let due = match room {
+                0 => None,
+                _ => store::due_environment(&mut reader, Queue::Work, self.cursor, now).await?.0,
+            };
+            (due, store::any_lease_ended(&mut reader, now).await?)
+        };
+        if due.is_none() && !ended {
+            return Ok(Vec::new());
+        }
+        let (cursor, lease, handlers) = (self.cursor, self.core.ids.next(), self.handlers.clone());
+        let (jobs, cursor) = self
+            .core
+            .db
+            .write(async move |tx| {
+                if ended {
+                    store::reclaim(tx, |kind| handlers.tries(kind), now).await?;
+                }
+                store::claim(tx, cursor, room, lease, |kind| handlers.lease(kind), now).await
+            })
+            .await?;
+        self.cursor = cursor;
+        Ok(jobs)
+    }
+}
+
+/// Runs one job and writes down what came of it.
+async fn run_one(core: Arc<Core>, handlers: Handlers, job: Job) -> Result<()> {
+    let Some((kind, run)) = handlers.kinds.get(job.kind.as_str()) else {
+        let retry_at = core.clock.now().plus(UNKNOWN);
+        return core.db.write(async move |tx| store::release(tx, &job, retry_at).await).await;
+    };
+    // A task of its own, so that a panic is this job's failure and nobody else's.
+    let mut task = tokio::spawn(run(Arc::clone(&core), job.clone()));
+    let outcome = match tokio::time::timeout(kind.lease, &mut task).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(panic)) => Err(Error::internal(panic)),
+        Err(_) => {
+            task.abort();
+            Err(Error::internal("the job ran longer than its lease"))
+        }
+    };
+    match outcome {
+        Ok(()) => {
+            let (id, name) = (job.id, kind.name);
+            let kept = core.db.write(async move |tx| store::complete(tx, &job).await).await?;
+            if !kept {
+                tracing::warn!(job = id, kind = name, "jobs: done, but its lease had been taken over");
+            }
+            Ok(())
+        }
+        Err(error) => {
+            let retry = kind.retry.get(job.attempts.saturating_sub(1) as usize);
+            tracing::warn!(job = job.id, kind = kind.name, attempts = job.attempts, dead = retry.is_none(), ?error, "job failed");
+            let retry_at = retry.map(|wait| core.clock.now().plus(*wait));
+            core.db.write(async move |tx| store::fail(tx, &job, error.message(), retry_at).await).await
+        }
+    }
+}
