@@ -20,8 +20,10 @@ pub struct Method {
 
 /// One turn.
 pub struct Sample {
-    /// Server CPU per request.
+    /// Server CPU per request, with the work that the server does after its last answer.
     pub cpu: Duration,
+    /// Server CPU per request until the last answer.
+    pub cpu_answered: Duration,
     /// Requests answered per second.
     pub rate: f64,
     /// 99th percentile of the time to answer.
@@ -34,22 +36,35 @@ pub struct Side<'a> {
     pub program: &'a Program,
     /// What it is asked.
     pub load: &'a Load,
+    /// How long it must be quiet before a turn counts as done: longer than the pauses between pieces of background work.
+    pub quiet: Duration,
 }
 
-impl Side<'_> {
-    /// One turn after a short warm-up. Work that the server does after its last answer counts, too.
+impl<'a> Side<'a> {
+    /// A side without background work.
+    pub fn new(program: &'a Program, load: &'a Load) -> Self {
+        Self { program, load, quiet: Duration::from_millis(50) }
+    }
+
+    /// One turn after a short warm-up.
     pub async fn sample(&self, method: &Method) -> Result<Sample> {
         self.load.run(&method.sequence, Limit::time(method.turn / 10)).await?;
-        self.program.settle().await?;
+        self.program.settle(self.quiet).await?;
         let before = self.program.cpu()?;
         let Outcome { requests, elapsed, latencies } =
             self.load.run(&method.sequence, Limit::time(method.turn)).await?;
-        self.program.settle().await?;
+        let answered = self.program.cpu()?.saturating_sub(before);
+        self.program.settle(self.quiet).await?;
         let cpu = self.program.cpu()?.saturating_sub(before);
         let p99 = latencies.get(latencies.len() * 99 / 100).copied().ok_or("no request was answered")?;
         #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
         let requests = requests as f64;
-        Ok(Sample { cpu: cpu.div_f64(requests), rate: requests / elapsed.as_secs_f64(), p99 })
+        Ok(Sample {
+            cpu: cpu.div_f64(requests),
+            cpu_answered: answered.div_f64(requests),
+            rate: requests / elapsed.as_secs_f64(),
+            p99,
+        })
     }
 }
 

@@ -79,14 +79,14 @@ impl Program {
     }
 
     /// Waits until the process has done the work that its last requests left behind, so that it counts for them and for
-    /// nothing else: 50 ms in which it used no more than one tick. Gives up after ten seconds.
-    pub async fn settle(&self) -> Result<()> {
+    /// nothing else: a time of `quiet` in which it used no more than a fiftieth of the core. Gives up after two minutes.
+    pub async fn settle(&self, quiet: Duration) -> Result<()> {
         let tick = Duration::from_nanos(1_000_000_000 / rustix::param::clock_ticks_per_second());
-        let end = Instant::now() + Duration::from_secs(10);
+        let end = Instant::now() + Duration::from_mins(2);
         loop {
             let before = self.cpu()?;
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            if self.cpu()? <= before + tick {
+            tokio::time::sleep(quiet).await;
+            if self.cpu()? <= before + tick + quiet / 50 {
                 return Ok(());
             }
             if Instant::now() > end {

@@ -1,6 +1,7 @@
 //! A page of 100 organizations at 1,000,000 rows, `total_size` included, against the same at 1,000.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::Method;
 use http_body_util::Full;
@@ -29,12 +30,9 @@ pub async fn pages(bench: &Bench) -> Result<Vec<Row>> {
         ("the same page in the middle of the list, CPU", &middle),
     ] {
         let large_load = load(&large, bearer.clone(), token);
-        let (ours, floor) = alternate(
-            &bench.method,
-            Side { program: &large.program, load: &large_load },
-            Side { program: &small.program, load: &small_load },
-        )
-        .await?;
+        let (ours, floor) =
+            alternate(&bench.method, Side::new(&large.program, &large_load), Side::new(&small.program, &small_load))
+                .await?;
         let (ours, floor) = (median_cpu(&ours), median_cpu(&floor));
         rows.push(Row {
             figure,
@@ -93,7 +91,7 @@ async fn seeded(bench: &Bench, organizations: u32) -> Result<Narthex> {
     let server = installation.start().await?;
     let bearer = server.bearer().await?;
     let template = server.create_organization(&bearer, "template").await?;
-    server.program.settle().await?;
+    server.program.settle(Duration::from_secs(6)).await?;
     server.program.stop()?;
     seed(&installation, &template, organizations)?;
     installation.start().await

@@ -69,7 +69,7 @@ pub async fn memory(bench: &Bench) -> Result<Vec<Row>> {
             return Err(format!("{} of {requests} requests in {:?}", outcome.requests, limit.time).into());
         }
     }
-    server.program.settle().await?;
+    server.program.settle(Duration::from_secs(6)).await?;
     let after = bytes(server.program.resident()?);
     Ok(vec![
         Row {

@@ -53,12 +53,8 @@ async fn read(bench: &Bench, figure: &'static str, protocol: Protocol, get: Get)
         Ok(Load { authority: authority.to_owned(), protocol, connections, streams, request })
     };
     let (load, floor_load) = (load(&server.authority)?, load(&address)?);
-    let (ours, floor) = alternate(
-        &bench.method,
-        Side { program: &server.program, load: &load },
-        Side { program: &floor, load: &floor_load },
-    )
-    .await?;
+    let (ours, floor) =
+        alternate(&bench.method, Side::new(&server.program, &load), Side::new(&floor, &floor_load)).await?;
     let (ours, floor) = (median_cpu(&ours), median_cpu(&floor));
     Ok(vec![Row {
         figure,

@@ -34,12 +34,8 @@ pub async fn cpu(bench: &Bench) -> Result<Vec<Row>> {
     let (floor, address) = Program::start_floor(command.arg("--body").arg(file))?;
 
     let (load, floor_load) = (ours(&server), load(&address, "/", server.credentials()));
-    let (ours, floor) = alternate(
-        &bench.method,
-        Side { program: &server.program, load: &load },
-        Side { program: &floor, load: &floor_load },
-    )
-    .await?;
+    let (ours, floor) =
+        alternate(&bench.method, Side::new(&server.program, &load), Side::new(&floor, &floor_load)).await?;
     let (ours, floor) = (median_cpu(&ours), median_cpu(&floor));
     Ok(vec![Row {
         figure: "client_credentials token, RS256: CPU per token",
@@ -59,12 +55,8 @@ pub async fn rate(bench: &Bench) -> Result<Vec<Row>> {
     let (peer, address) = Program::start_floor(&mut command)?;
 
     let (load, peer_load) = (ours(&server), load(&address, "/token", ("bench", "bench-secret")));
-    let (ours, peer) = alternate(
-        &bench.method,
-        Side { program: &server.program, load: &load },
-        Side { program: &peer, load: &peer_load },
-    )
-    .await?;
+    let (ours, peer) =
+        alternate(&bench.method, Side::new(&server.program, &load), Side::new(&peer, &peer_load)).await?;
     let (ours, peer) = (median_rate(&ours), median_rate(&peer));
     Ok(vec![Row {
         figure: "the same on one core: tokens per second",
