@@ -9,13 +9,23 @@ enum Text {
     /// For SQLite; PostgreSQL's text follows from it by [`postgres`].
     Both(&'static str),
     /// Where the engines really differ.
-    #[allow(dead_code)] // until the first such migration
     Each { sqlite: &'static str, postgres: &'static str },
 }
 
 /// A landed migration is never edited: the database keeps its checksum.
-const MIGRATIONS: &[(u32, &str, Text)] =
-    &[(1, "foundation", Text::Both(include_str!("../migrations/0001_foundation.sql")))];
+const MIGRATIONS: &[(u32, &str, Text)] = &[
+    (1, "foundation", Text::Both(include_str!("../migrations/0001_foundation.sql"))),
+    (2, "events", Text::Both(include_str!("../migrations/0002_events.sql"))),
+    (3, "organizations", Text::Both(include_str!("../migrations/0003_organizations.sql"))),
+    (
+        4,
+        "organization_search",
+        Text::Each {
+            sqlite: include_str!("../migrations/0004_organization_search.sqlite.sql"),
+            postgres: include_str!("../migrations/0004_organization_search.postgres.sql"),
+        },
+    ),
+];
 
 /// The texts of all migrations for both engines.
 pub struct Schema(Vec<(u32, &'static str, &'static str, Cow<'static, str>)>);

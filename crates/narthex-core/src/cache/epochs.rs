@@ -54,7 +54,8 @@ impl Epochs {
     }
 
     pub(crate) fn apply(&self, bump: Bump) {
-        self.raise(&bump.scope, bump.version);
+        let Bump { scope, version } = bump;
+        self.raise(&scope, version);
     }
 
     /// Versions only rise: a poll that was overtaken by a local commit must not bring an old row back.

@@ -35,16 +35,16 @@ pub const DATA_KEYS: &str = "data_keys";
 pub const MEMBERS: &str = "members";
 
 /// Sessions end all the time, so they are spread over this many scopes: one logout drops one sixty-fourth of them.
-const SESSION_SCOPES: usize = 64;
+const SESSION_SCOPES: u64 = 64;
 
 /// The scope of a session.
 pub fn session_scope(session: SessionId) -> String {
-    format!("sessions/{}", session_slot(&session))
+    format!("sessions/{}", session_slot(session))
 }
 
-fn session_slot(session: &SessionId) -> usize {
+fn session_slot(session: SessionId) -> usize {
     // The low bits of an id are its place within a millisecond, mostly 0; the milliseconds above them spread.
-    (session.0 >> 22 ^ session.0).unsigned_abs() as usize % SESSION_SCOPES
+    usize::try_from((session.0 >> 22 ^ session.0).unsigned_abs() % SESSION_SCOPES).unwrap_or(0)
 }
 
 /// The row caches of one process; each is bounded by its number of rows.
@@ -74,7 +74,7 @@ impl Caches {
             hosts: RowCache::new(epochs, ENVIRONMENTS, 2_048),
             clients: RowCache::new(epochs, CLIENTS, 8_192),
             key_sets: RowCache::new(epochs, SIGNING_KEYS, 1_024),
-            sessions: RowCache::spread(epochs, &sessions, session_slot, 8_192),
+            sessions: RowCache::spread(epochs, &sessions, |session| session_slot(*session), 8_192),
             members: RowCache::new(epochs, MEMBERS, 1_024),
             active_data_keys: RowCache::new(epochs, DATA_KEYS, 1_024),
             data_keys: Generations::new(2_048),

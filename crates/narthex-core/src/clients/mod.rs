@@ -93,6 +93,7 @@ pub struct CustomClaim {
 
 /// A client with its secrets' records.
 #[derive(Clone)]
+#[allow(clippy::struct_excessive_bools)] // independent switches of the contract
 pub struct Client {
     /// OAuth `client_id`.
     pub client_id: String,

@@ -43,7 +43,7 @@ pub struct SigningKeyInfo {
     pub state: KeyState,
     /// Creation.
     pub created_at: Timestamp,
-    /// When a NEXT key begins to sign.
+    /// When it was to begin to sign.
     pub activate_at: Option<Timestamp>,
     /// When it began to sign.
     pub activated_at: Option<Timestamp>,

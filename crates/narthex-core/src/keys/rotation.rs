@@ -13,10 +13,10 @@ use crate::ids::{EnvId, SigningKeyId};
 use crate::seal::active_data_key;
 
 /// How long a NEXT key is published before it signs, unless the operator says otherwise.
-pub const OVERLAP: Duration = Duration::from_secs(7 * 86_400);
+pub const OVERLAP: Duration = Duration::from_hours(7 * 24);
 
 /// Another node may sign with a retired key until its caches notice, and clocks differ a little.
-const SLACK: Duration = Duration::from_secs(60);
+const SLACK: Duration = Duration::from_mins(1);
 
 /// Begins a rotation: publishes a NEXT key that signs after `overlap`. With no overlap it signs at once, and SDK processes that have
 /// cached the JWKS refuse its tokens until they restart. FAILED_PRECONDITION while another rotation is under way, unless `overlap` is

@@ -47,25 +47,19 @@ pub(super) fn state(number: i32) -> Result<KeyState, DbError> {
 
 /// Inserts the first key of an environment, or the one that takes the place of a withdrawn one.
 pub(crate) async fn insert_current(tx: &mut Tx, key: &NewSigningKey, now: Timestamp) -> Result<()> {
-    insert(tx, key, KeyState::Current, now, None, Some(now)).await
+    insert(tx, key, KeyState::Current, now, now).await
 }
 
 pub(super) async fn insert_next(tx: &mut Tx, key: &NewSigningKey, now: Timestamp, activate_at: Timestamp) -> Result<()> {
-    insert(tx, key, KeyState::Next, now, Some(activate_at), None).await
+    insert(tx, key, KeyState::Next, now, activate_at).await
 }
 
-async fn insert(
-    tx: &mut Tx,
-    key: &NewSigningKey,
-    state: KeyState,
-    now: Timestamp,
-    activate_at: Option<Timestamp>,
-    activated_at: Option<Timestamp>,
-) -> Result<()> {
+async fn insert(tx: &mut Tx, key: &NewSigningKey, state: KeyState, now: Timestamp, signs_from: Timestamp) -> Result<()> {
+    let activated = (state == KeyState::Current).then_some(signs_from);
     tx.execute(
         "INSERT INTO signing_keys (id, environment_id, state, public_key, private_key, longest_lifetime, created_at, activate_at, \
          activated_at, withdrawn) VALUES ($1, $2, $3, $4, $5, 86400, $6, $7, $8, 0)",
-        &p![key.id, key.environment, state as i32, &key.public, &key.private, now, activate_at, activated_at],
+        &p![key.id, key.environment, state as i32, &key.public, &key.private, now, signs_from, activated],
     )
     .await?;
     Ok(())

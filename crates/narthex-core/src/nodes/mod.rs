@@ -12,12 +12,12 @@ use crate::random::Random;
 
 const NODES: i64 = 1_024;
 /// A number is given to another holder only when its lease has been over for [`GRACE`], judged by the other's clock.
-const LEASE: Duration = Duration::from_secs(60);
+const LEASE: Duration = Duration::from_mins(1);
 const GRACE: Duration = Duration::from_secs(30);
 /// How often the lease is renewed.
 pub(crate) const RENEW_EVERY: Duration = Duration::from_secs(10);
 /// How far ahead time for ids is reserved: the minute in which [`Ids::check`] already refuses, and what a database outage may last.
-const RESERVE: Duration = Duration::from_secs(300);
+const RESERVE: Duration = Duration::from_mins(5);
 
 /// The lease of this process.
 pub struct Node {

@@ -17,7 +17,10 @@ use crate::events::{self, Actor, NewEvent};
 use crate::idempotency::{self, IdempotencyKey};
 use crate::ids::{EnvId, EventId, OrganizationId};
 use crate::jobs::{self, Job, NewJob};
-use crate::{counters, portal_links};
+use crate::{counters, portal_links, sessions};
+
+/// Sessions that one transaction ends: each is a row and the version of its cache scope.
+const SESSIONS: i64 = 200;
 
 /// Name of the total.
 pub(super) const NOUN: &str = "organizations";
@@ -40,31 +43,7 @@ pub async fn create(
     new: NewOrganization,
     key: Option<IdempotencyKey>,
 ) -> Result<Organization> {
-    validation::new(&new)?;
-    let now = core.clock.now();
-    let present = |text: Option<String>| text.filter(|text| !text.is_empty());
-    let organization = Organization {
-        id: new.id.unwrap_or_else(|| OrganizationId::new(&core.ids)),
-        environment,
-        display_name: new.display_name,
-        region: new.region,
-        external_id: present(new.external_id),
-        slug: present(new.slug),
-        logo_url: present(new.logo_url),
-        metadata: new.metadata,
-        features: super::Features::default(),
-        max_allowed_users: None,
-        session_policy: super::SessionPolicy::default(),
-        created_at: now,
-        updated_at: now,
-    };
-    let creation = Arc::new(Creation {
-        event: event(core, &organization, events::ORGANIZATION_CREATED, by, None),
-        search_text: search::text(&organization),
-        organization,
-        key,
-        now,
-    });
+    let creation = Arc::new(prepare(core, environment, by, new, key)?);
     let mut twins = 0;
     loop {
         let (id, attempt) = (creation.organization.id, Arc::clone(&creation));
@@ -84,8 +63,43 @@ pub async fn create(
     }
 }
 
+/// What a transaction needs to create an organization, made outside of it.
+pub(crate) fn prepare(
+    core: &Core,
+    environment: EnvId,
+    by: &Actor,
+    new: NewOrganization,
+    key: Option<IdempotencyKey>,
+) -> Result<Creation> {
+    validation::new(&new)?;
+    let now = core.clock.now();
+    let present = |text: Option<String>| text.filter(|text| !text.is_empty());
+    let organization = Organization {
+        id: new.id.unwrap_or_else(|| OrganizationId::new(&core.ids)),
+        environment,
+        display_name: new.display_name,
+        region: new.region,
+        external_id: present(new.external_id),
+        slug: present(new.slug),
+        logo_url: present(new.logo_url),
+        metadata: new.metadata,
+        features: super::Features::default(),
+        max_allowed_users: None,
+        session_policy: super::SessionPolicy::default(),
+        created_at: now,
+        updated_at: now,
+    };
+    Ok(Creation {
+        event: event(core, &organization, events::ORGANIZATION_CREATED, by, None),
+        search_text: search::text(&organization),
+        organization,
+        key,
+        now,
+    })
+}
+
 /// All that a run of the creating transaction needs.
-struct Creation {
+pub(crate) struct Creation {
     organization: Organization,
     search_text: String,
     event: NewEvent,
@@ -94,7 +108,7 @@ struct Creation {
 }
 
 impl Creation {
-    async fn write(&self, tx: &mut Tx) -> Result<Organization> {
+    pub(crate) async fn write(&self, tx: &mut Tx) -> Result<Organization> {
         let organization = &self.organization;
         if let Some(key) = &self.key
             && let Some(earlier) = idempotency::find(tx, key, self.now).await?
@@ -226,7 +240,8 @@ where
 pub async fn delete(core: &Core, environment: EnvId, by: &Actor, identity: Identity) -> Result<()> {
     let (now, by) = (core.clock.now(), by.clone());
     let (event_id, job_id) = (EventId::new(&core.ids), core.ids.next());
-    core.db
+    let bumps = core
+        .db
         .write_for(share(environment), async move |tx| {
             let organization = store::load(tx, environment, &identity).await?.ok_or_else(not_found)?;
             if !store::delete(tx, &organization, now, now.plus(events::RETENTION)).await? {
@@ -238,9 +253,12 @@ pub async fn delete(core: &Core, environment: EnvId, by: &Actor, identity: Ident
             events::append(tx, deleted).await?;
             let payload = json!({ "organization": organization.id.to_string() });
             let job = NewJob { id: job_id, kind: &CASCADE, environment, payload, run_at: now };
-            jobs::enqueue(tx, &job, now).await
+            jobs::enqueue(tx, &job, now).await?;
+            sessions::revoke_of_organization(tx, organization.id, SESSIONS, now).await
         })
-        .await
+        .await?;
+    bumps.into_iter().for_each(|bump| core.caches.apply(bump));
+    Ok(())
 }
 
 /// The job [`CASCADE`].
@@ -248,11 +266,26 @@ pub async fn cascade(core: Arc<Core>, job: Job) -> Result<()> {
     let text = job.payload.get("organization").and_then(Value::as_str).unwrap_or_default();
     let organization = OrganizationId::parse(text).ok_or_else(|| Error::internal("a cascade without an organization"))?;
     loop {
-        let gone = core.db.write_for(share(job.environment), async move |tx| portal_links::purge(tx, organization).await).await?;
-        if gone == 0 {
+        let now = core.clock.now();
+        let (links, bumps) = core
+            .db
+            .write_for(share(job.environment), async move |tx| {
+                let bumps = sessions::revoke_of_organization(tx, organization, SESSIONS, now).await?;
+                Ok::<_, Error>((portal_links::purge(tx, organization).await?, bumps))
+            })
+            .await?;
+        if links == 0 && bumps.is_empty() {
             return Ok(());
         }
+        bumps.into_iter().for_each(|bump| core.caches.apply(bump));
     }
+}
+
+/// Counts the organizations of an environment and corrects the kept total: the difference, 0 where they agreed. `id` is a fresh
+/// number.
+pub async fn recount(tx: &mut Tx, environment: EnvId, id: i64) -> Result<i64> {
+    let counted = store::count(tx, environment).await?;
+    counters::correct(tx, environment, NOUN, counted, id).await
 }
 
 /// The share of the write queue that an environment uses.

@@ -135,8 +135,8 @@ pub(super) async fn delete(tx: &mut Tx, organization: &Organization, now: Timest
     Ok(true)
 }
 
-/// The organizations of an environment, counted one by one: for `doctor`, which compares them with the kept total.
-pub async fn count(tx: &mut Tx, environment: EnvId) -> Result<u64> {
+/// The organizations of an environment, counted one by one.
+pub(super) async fn count(tx: &mut Tx, environment: EnvId) -> Result<u64> {
     let (count,): (i64,) =
         tx.one("SELECT COUNT(*) FROM organizations WHERE environment_id = $1", &p![environment]).await.map_err(Error::from)?;
     Ok(u64::try_from(count).unwrap_or(0))

@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::events::Actor;
 use crate::ids::{EnvId, OrganizationId, PortalLinkId};
 use crate::organizations::{self, Feature, Features, Identity};
+use crate::sessions;
 
 /// How long a link of an application may wait to be opened, once.
 const SINGLE_USE: Duration = Duration::from_secs(60);
@@ -21,6 +22,8 @@ const REUSABLE: Duration = Duration::from_secs(7 * 24 * 3_600);
 const LISTED: i64 = 100;
 /// Rows that one transaction removes.
 const CHUNK: i64 = 250;
+/// Links that one transaction revokes together with the sessions that they opened.
+const REVOKED: i64 = 50;
 
 /// A link, as its maker sees it once.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,26 +141,36 @@ pub async fn list(core: &Core, environment: EnvId, organization: OrganizationId)
         .await
 }
 
-/// Revokes all links of an organization.
+/// Revokes all links of an organization; the sessions that they opened end.
 pub async fn delete_all(core: &Core, environment: EnvId, organization: OrganizationId) -> Result<()> {
+    let now = core.clock.now();
     loop {
-        let gone = core
+        let (gone, bumps) = core
             .db
             .write_for(organizations::share(environment), async move |tx| {
                 organizations::load(tx, environment, &Identity::Id(organization)).await?.ok_or_else(organizations::not_found)?;
-                purge(tx, organization).await
+                let links: Vec<(PortalLinkId,)> = tx
+                    .all("SELECT id FROM portal_links WHERE organization_id = $1 ORDER BY id LIMIT $2", &p![organization, REVOKED])
+                    .await?;
+                let mut bumps = Vec::new();
+                for (link,) in &links {
+                    bumps.extend(sessions::revoke_of_portal_link(tx, *link, now).await?);
+                    tx.execute("DELETE FROM portal_links WHERE id = $1", &p![link]).await?;
+                }
+                Ok::<_, Error>((links.len(), bumps))
             })
             .await?;
+        bumps.into_iter().for_each(|bump| core.caches.apply(bump));
         if gone == 0 {
             return Ok(());
         }
     }
 }
 
-/// Revokes one link of an organization.
+/// Revokes one link of an organization; the sessions that it opened end.
 pub async fn delete(core: &Core, environment: EnvId, organization: OrganizationId, link: PortalLinkId) -> Result<()> {
     let now = core.clock.now();
-    let gone = core
+    let bumps = core
         .db
         .write_for(organizations::share(environment), async move |tx| {
             // One that has expired or was used is no link any more, whether or not it has been swept.
@@ -169,12 +182,14 @@ pub async fn delete(core: &Core, environment: EnvId, organization: OrganizationI
                 )
                 .await?;
             if live.is_none() {
-                return Ok(0);
+                return Err(Error::not_found(PortalLinkId::NOUN));
             }
-            tx.execute("DELETE FROM portal_links WHERE id = $1", &p![link]).await.map_err(Error::from)
+            tx.execute("DELETE FROM portal_links WHERE id = $1", &p![link]).await?;
+            sessions::revoke_of_portal_link(tx, link, now).await
         })
         .await?;
-    if gone == 0 { Err(Error::not_found("portal link")) } else { Ok(()) }
+    bumps.into_iter().for_each(|bump| core.caches.apply(bump));
+    Ok(())
 }
 
 /// Removes up to 250 links of an organization; how many.

@@ -1,4 +1,7 @@
-//! What every new environment has (control plane reference §4.2): keys, roles and permissions, a default client.
+//! What every new environment has (control plane reference §4.2): keys, roles and permissions, a default client, and in DEV
+//! an organization to try things with.
+
+use std::sync::Arc;
 
 use narthex_db::{Tx, p};
 
@@ -7,8 +10,10 @@ use crate::clock::Timestamp;
 use crate::core::Core;
 use crate::environments::{self, EnvironmentKind, NewEnvironment};
 use crate::error::Result;
+use crate::events::Actor;
 use crate::ids::{PermissionId, RoleId};
 use crate::keys::{self, NewSigningKey};
+use crate::organizations::{self, Creation, NewOrganization};
 use crate::seal::{NewDataKey, Secret};
 
 /// The permissions that every environment has, with the roles that hold them from the start (control plane reference §2.4).
@@ -30,6 +35,9 @@ const PERMISSIONS: [(&str, &str, bool); 12] = [
 /// Callbacks of a development environment before anyone registers one.
 const DEV_CALLBACKS: [&str; 2] = ["http://localhost:*/*", "http://127.0.0.1:*/*"];
 
+/// The organization that every DEV environment has from the start.
+const TEST_ORGANIZATION: &str = "Test Organization";
+
 /// The default client of a new environment. What is not given is made.
 #[derive(Default)]
 pub struct SeedClient {
@@ -48,6 +56,7 @@ pub struct EnvironmentSeed {
     secret: NewSecret,
     roles: [RoleId; 2],
     permissions: Vec<PermissionId>,
+    test_organization: Option<Arc<Creation>>,
     now: Timestamp,
 }
 
@@ -71,7 +80,13 @@ impl EnvironmentSeed {
         };
         let permissions = PERMISSIONS.iter().map(|_| PermissionId::new(&core.ids)).collect();
         let roles = [RoleId::new(&core.ids), RoleId::new(&core.ids)];
-        Ok(Self { environment, data_key, signing_key, client: new, secret, roles, permissions, now })
+        let test_organization = if is_dev {
+            let organization = NewOrganization::named(TEST_ORGANIZATION);
+            Some(Arc::new(organizations::prepare(core, environment.id, &Actor::SYSTEM, organization, None)?))
+        } else {
+            None
+        };
+        Ok(Self { environment, data_key, signing_key, client: new, secret, roles, permissions, test_organization, now })
     }
 
     /// OAuth id of the default client.
@@ -94,6 +109,7 @@ impl EnvironmentSeed {
             secret: self.secret.record.clone(),
             roles: self.roles,
             permissions: self.permissions.clone(),
+            test_organization: self.test_organization.clone(),
             now: self.now,
         }
     }
@@ -109,6 +125,7 @@ pub(crate) struct EnvironmentRows {
     secret: clients::StoredSecret,
     roles: [RoleId; 2],
     permissions: Vec<PermissionId>,
+    test_organization: Option<Arc<Creation>>,
     now: Timestamp,
 }
 
@@ -120,7 +137,11 @@ impl EnvironmentRows {
         keys::insert_current(tx, &self.signing_key, self.now).await?;
         clients::insert(tx, &self.client).await?;
         clients::insert_secret(tx, &self.client, &self.secret).await?;
-        self.insert_roles(tx).await
+        self.insert_roles(tx).await?;
+        if let Some(organization) = &self.test_organization {
+            organization.write(tx).await?;
+        }
+        Ok(())
     }
 
     async fn insert_roles(&self, tx: &mut Tx) -> Result<()> {

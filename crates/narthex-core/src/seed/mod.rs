@@ -1,7 +1,10 @@
 //! What exists before anybody has made anything: the first start of an empty database, and seed files.
 
 mod environment;
+mod file;
 mod first_start;
+mod organizations;
 
 pub use first_start::{FirstStart, SeededClient, SeededEnvironments, first_start};
+pub use file::{SeedReport, apply};
 pub use environment::{EnvironmentSeed, SeedClient};

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::ids::{ConnectedAccountId, EnvId, MemberId, OrganizationId, PortalLinkId, SessionId, UserId};
 
 /// Ended sessions are listed for this long.
-const KEPT: Duration = Duration::from_secs(30 * 86_400);
+const KEPT: Duration = Duration::from_hours(30 * 24);
 
 const COLUMNS: &str = "id, environment_id, kind, user_id, organization_id, connected_account_id, portal_link_id, member_id, features, \
      permissions, created_at, expires_at, revoked_at";
@@ -247,6 +247,23 @@ pub async fn revoke(core: &Core, environment: EnvId, id: SessionId) -> Result<()
 pub async fn revoke_of_portal_link(tx: &mut Tx, link: PortalLinkId, now: Timestamp) -> Result<Vec<Bump>> {
     let sql = "UPDATE sessions SET revoked_at = $1 WHERE portal_link_id = $2 AND revoked_at IS NULL RETURNING id";
     let ended: Vec<(SessionId,)> = tx.all(sql, &p![now, link]).await?;
+    let mut bumps = Vec::with_capacity(ended.len());
+    for (id,) in ended {
+        bumps.push(bump(tx, id).await?);
+    }
+    Ok(bumps)
+}
+
+/// Ends up to `limit` live sessions in an organization, within the transaction that deletes it. Apply the bumps after the commit.
+pub async fn revoke_of_organization(
+    tx: &mut Tx,
+    organization: OrganizationId,
+    limit: i64,
+    now: Timestamp,
+) -> Result<Vec<Bump>> {
+    let sql = "UPDATE sessions SET revoked_at = $1 WHERE id IN \
+               (SELECT id FROM sessions WHERE organization_id = $2 AND revoked_at IS NULL ORDER BY id LIMIT $3) RETURNING id";
+    let ended: Vec<(SessionId,)> = tx.all(sql, &p![now, organization, limit]).await?;
     let mut bumps = Vec::with_capacity(ended.len());
     for (id,) in ended {
         bumps.push(bump(tx, id).await?);

@@ -127,10 +127,9 @@ pub async fn issue_client_credentials(
     }
     let secret = request.secret.as_ref().map_or("", |secret| secret.expose().as_str());
     let client = clients::authenticate(core, environment.id, &request.client_id, secret).await?;
-    let client = match client {
-        Some(client) => client,
+    let Some(client) = client else {
         // A public client has no secret to fail with: tell it what is really wrong.
-        None => return Err(refuse(clients::get(core, environment.id, &request.client_id).await?.as_deref())),
+        return Err(refuse(clients::get(core, environment.id, &request.client_id).await?.as_deref()));
     };
     let client = client.as_ref();
     check_grant(client)?;

@@ -75,13 +75,12 @@ pub(super) async fn verify(core: &Core, environments: &[&Arc<Environment>], toke
         return Err(invalid());
     }
     let digest = sha256(token.as_bytes());
-    let verified = match core.caches.tokens.get(&digest) {
-        Some(verified) => verified,
-        None => {
-            let verified = Arc::new(verify_signature(core, environments, token).await?);
-            core.caches.tokens.put(digest, Arc::clone(&verified));
-            verified
-        }
+    let verified = if let Some(verified) = core.caches.tokens.get(&digest) {
+        verified
+    } else {
+        let verified = Arc::new(verify_signature(core, environments, token).await?);
+        core.caches.tokens.put(digest, Arc::clone(&verified));
+        verified
     };
     let environment = environments.iter().find(|environment| environment.id == verified.environment);
     let environment = environment.ok_or_else(invalid)?;
