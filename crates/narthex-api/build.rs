@@ -64,6 +64,7 @@ struct Table<'a> {
     auth: ExtensionDescriptor,
     agent_tool: ExtensionDescriptor,
     created: ExtensionDescriptor,
+    organization_client: ExtensionDescriptor,
     messages: BTreeMap<String, MessageDescriptor>,
     enums: BTreeMap<String, EnumDescriptor>,
 }
@@ -81,6 +82,7 @@ impl<'a> Table<'a> {
             auth: extension("scalekit.v1.options.auth_option"),
             agent_tool: extension("scalekit.v1.options.agent_tool"),
             created: extension("narthex.options.created"),
+            organization_client: extension("narthex.options.organization_client"),
             messages: BTreeMap::new(),
             enums: BTreeMap::new(),
         }
@@ -110,6 +112,7 @@ impl<'a> Table<'a> {
                     .as_message()
                     .is_some_and(|rule| text(rule, "restriction") == "PREVIEW");
                 let created = options.get_extension(&self.created).as_bool() == Some(true);
+                let organization_client = options.get_extension(&self.organization_client).as_bool() == Some(true);
                 let agent_tool = if options.has_extension(&self.agent_tool) {
                     let tool = options.get_extension(&self.agent_tool);
                     let tool = tool.as_message().unwrap();
@@ -125,7 +128,7 @@ impl<'a> Table<'a> {
                 let _ = writeln!(
                     methods,
                     "    Method {{ index: {index}, path: {path:?}, service: {:?}, name: {:?}, input: &{}, output: &{}, auth: {auth}, \
-                     http: &[{http}], preview: {preview}, created: {created}, agent_tool: {agent_tool} }},",
+                     http: &[{http}], preview: {preview}, created: {created}, organization_client: {organization_client}, agent_tool: {agent_tool} }},",
                     service.full_name(),
                     method.name(),
                     symbol("M", method.input().full_name()),

@@ -253,6 +253,8 @@ pub struct Method {
     pub preview: bool,
     /// REST answers 201 on success.
     pub created: bool,
+    /// Open to an organization's own machine client as well, for that organization alone.
+    pub organization_client: bool,
     /// Callable by an assistant: name and whether it writes.
     pub agent_tool: Option<AgentTool>,
 }

@@ -129,12 +129,13 @@ impl Caller {
         }
     }
 
-    /// Whether any one of `required` is held. API clients act for the whole environment and portal sessions by their features, so
-    /// neither is asked for keys (control plane reference §2.3).
+    /// Whether any one of `required` is held. API clients act for the whole environment, portal sessions by their features, and the
+    /// clients of organizations only on the RPCs that are marked for them, so none of these is asked for keys (control plane
+    /// reference §2.3).
     pub fn holds_any(&self, required: &[&str]) -> bool {
         match self {
-            Self::Client { .. } | Self::Portal { .. } | Self::ConnectedAccount { .. } => true,
-            Self::Anonymous | Self::OrganizationClient { .. } => required.is_empty(),
+            Self::Client { .. } | Self::Portal { .. } | Self::ConnectedAccount { .. } | Self::OrganizationClient { .. } => true,
+            Self::Anonymous => required.is_empty(),
             Self::User { permissions, .. } | Self::Session { permissions, .. } => {
                 // Keys in the operator's spelling say nothing about a session; an RPC with none in the session's
                 // spelling follows ownership rules instead, which its service applies.
