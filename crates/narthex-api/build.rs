@@ -162,7 +162,9 @@ impl<'a> Table<'a> {
             self.message(message, &mut out);
         }
         for descriptor in self.enums.values() {
-            let values: Vec<_> = descriptor.values().map(|value| (value.name().to_owned(), value.number())).collect();
+            // `values()` is ordered by number; among aliases the first of the file is the name that is printed.
+            let values: Vec<_> =
+                descriptor.enum_descriptor_proto().value.iter().map(|value| (value.name().to_owned(), value.number())).collect();
             let _ = writeln!(
                 out,
                 "static {}: Enum = Enum {{ name: {:?}, values: &{values:?} }};",

@@ -1,7 +1,5 @@
 //! Errors on the wire: `google.rpc.Status` with `ErrorInfo` first for gRPC, the same as JSON for REST (control plane reference §15).
 
-use std::fmt::Write as _;
-
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
 use narthex_api::scalekit::v1::errdetails::validation_error_info::FieldViolation;
@@ -13,6 +11,7 @@ use prost::Message as _;
 
 use crate::body::{RpcBody, TOO_LARGE};
 use crate::json::{self, Emit};
+use crate::wire::put_text;
 use crate::{grpc, locale};
 
 const TYPE_URL: &str = "type.googleapis.com/scalekit.v1.errdetails.ErrorInfo";
@@ -185,9 +184,7 @@ pub(crate) fn grpc_error(error: &Error, scene: &Scene<'_>) -> Response<RpcBody> 
 /// The error as a REST reply: `{"code":…,"message":…,"details":[…]}`.
 pub fn rest_error(error: &Error, scene: &Scene<'_>) -> Response<RpcBody> {
     let mut body = Vec::with_capacity(256);
-    let mut head = String::new();
-    let _ = write!(head, "{{\"code\":{},\"message\":\"", error.kind() as i32);
-    body.extend_from_slice(head.as_bytes());
+    put_text(&mut body, format_args!("{{\"code\":{},\"message\":\"", error.kind() as i32));
     json::put_escaped(&message(error), &mut body);
     body.extend_from_slice(b"\",\"details\":[{\"@type\":\"");
     body.extend_from_slice(TYPE_URL.as_bytes());
@@ -196,12 +193,12 @@ pub fn rest_error(error: &Error, scene: &Scene<'_>) -> Response<RpcBody> {
     let descriptor = narthex_api::descriptor("scalekit.v1.errdetails.ErrorInfo");
     let encoded = info(error, scene).encode_to_vec();
     // `error_code` is never empty, so the object has members and its brace becomes the comma after `@type`.
-    match descriptor.map(|descriptor| json::encode_into(descriptor, &encoded, Emit::Set, &mut body)) {
-        Some(Ok(())) => body[start] = b',',
-        _ => {
-            body.truncate(start);
-            body.push(b'}');
-        }
+    let rendered = descriptor.is_some_and(|it| json::encode_into(it, &encoded, Emit::Set, &mut body).is_ok());
+    if rendered {
+        body[start] = b',';
+    } else {
+        body.truncate(start);
+        body.push(b'}');
     }
     body.extend_from_slice(b"]}");
 

@@ -2,7 +2,6 @@
 //! encode are generic per RPC.
 
 mod body;
-mod environment;
 pub mod error;
 mod gate;
 mod grpc;
@@ -17,8 +16,8 @@ pub mod validate;
 pub mod wire;
 
 pub use body::RpcBody;
-pub use environment::Environment;
 pub use error::{Scene, rest_error};
 pub use gate::{Connection, Gate, Outcome, RateLimitInfo, Transport};
 pub use pipeline::{Limits, Pipeline, StartError};
+pub use narthex_core::environments::Environment;
 pub use registry::{Context, Rpcs};

@@ -2,7 +2,6 @@
 //! a good request costs nothing for it.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 
 use narthex_core::{Error, Kind};
 
@@ -63,10 +62,10 @@ impl Malformed {
                     path.push_str(name);
                 }
                 Segment::Index(index) => {
-                    let _ = write!(path, "[{index}]");
+                    path.extend(["[", &index.to_string(), "]"]);
                 }
                 Segment::Key(key) => {
-                    let _ = write!(path, "[{key:?}]");
+                    path.extend(["[", &format!("{key:?}"), "]"]);
                 }
             }
         }

@@ -59,7 +59,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_message: 4 * 1024 * 1024, timeout: Duration::from_secs(60), debug_errors: false }
+        Self { max_message: 4 * 1024 * 1024, timeout: Duration::from_mins(1), debug_errors: false }
     }
 }
 
@@ -130,10 +130,7 @@ impl<G: Gate> Pipeline<G> {
         let started = Instant::now();
         let (parts, body) = request.into_parts();
         let transport = if grpc::is_grpc(&parts.headers) { Transport::Grpc } else { Transport::Rest };
-        let target = match self.target(&parts, transport) {
-            Some(target) => target,
-            None => return Err(Request::from_parts(parts, body)),
-        };
+        let Some(target) = self.target(&parts, transport) else { return Err(Request::from_parts(parts, body)) };
         let request_id = self.request_id(&parts.headers);
         let mut progress = Progress::default();
         let (route, verb, method) = match &target {
@@ -176,7 +173,7 @@ impl<G: Gate> Pipeline<G> {
             }
             Err(refusal) => Some(refusal.error),
         };
-        self.finish_headers(response.headers_mut(), &request_id, progress.rate);
+        finish_headers(response.headers_mut(), &request_id, progress.rate);
         self.gate.observe(&Outcome {
             route,
             verb,
@@ -353,16 +350,16 @@ impl<G: Gate> Pipeline<G> {
             None => self.random.base62(22).into(),
         }
     }
+}
 
-    fn finish_headers(&self, headers: &mut HeaderMap, request_id: &str, rate: RateLimitInfo) {
-        if let Ok(id) = HeaderValue::from_str(request_id) {
-            headers.insert(X_REQUEST_ID, id);
-        }
-        if rate.limit > 0 {
-            headers.insert(RATELIMIT_LIMIT, rate.limit.into());
-            headers.insert(RATELIMIT_REMAINING, rate.remaining.into());
-            headers.insert(RATELIMIT_RESET, rate.reset_seconds.into());
-        }
+fn finish_headers(headers: &mut HeaderMap, request_id: &str, rate: RateLimitInfo) {
+    if let Ok(id) = HeaderValue::from_str(request_id) {
+        headers.insert(X_REQUEST_ID, id);
+    }
+    if rate.limit > 0 {
+        headers.insert(RATELIMIT_LIMIT, rate.limit.into());
+        headers.insert(RATELIMIT_REMAINING, rate.remaining.into());
+        headers.insert(RATELIMIT_RESET, rate.reset_seconds.into());
     }
 }
 

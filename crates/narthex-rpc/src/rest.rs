@@ -157,9 +157,9 @@ impl<'q> Query<'q> {
         if last.cardinality == Cardinality::Repeated {
             return Ok(());
         }
-        let mut path: String = parents.iter().map(|field| format!("{}.", field.name)).collect();
+        let mut path: String = parents.iter().flat_map(|field| [field.name, "."]).collect();
         match last.oneof {
-            Some(oneof) => path.push_str(&format!("#{oneof}")),
+            Some(oneof) => path.extend(["#", &oneof.to_string()]),
             None => path.push_str(last.name),
         }
         if self.seen.contains(&path) {

@@ -273,7 +273,8 @@ mod tests {
         for method in narthex_api::METHODS {
             assert!(matches!(routes.find("POST", method.path), Some(Matched::Grpc(found)) if found.index == method.index));
             for http in method.http {
-                let path = http.template.replace("**", "x").split('/').map(|segment| match segment.split_once('}') {
+                let template = http.template.replace("**", "x");
+                let path = template.split('/').map(|segment| match segment.split_once('}') {
                     Some((_, suffix)) => format!("val1{suffix}"),
                     None => segment.to_owned(),
                 });
@@ -302,6 +303,7 @@ mod tests {
                 http,
                 preview: false,
                 created: false,
+                organization_client: false,
                 agent_tool: None,
             }
         }

@@ -1,6 +1,8 @@
 //! Protobuf wire bytes against the table: reading, writing, and the check that bytes from outside must pass before anything else looks
 //! at them.
 
+use std::io::Write as _;
+
 use narthex_api::contract::{Cardinality, Field, Kind, Message};
 
 use crate::malformed::{Malformed, Result};
@@ -334,6 +336,11 @@ pub(crate) fn merged<'a>(
         all.extend_from_slice(raw.bytes());
     }
     all.into()
+}
+
+/// Writes formatted text.
+pub(crate) fn put_text(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
+    out.write_fmt(text).expect("a Vec takes everything");
 }
 
 /// Writes a varint.

@@ -1,7 +1,5 @@
 //! Wire bytes to JSON: proto names, in the order of the contract.
 
-use std::io::Write as _;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use narthex_api::contract::{Cardinality, Field, Kind, Message, WellKnown};
@@ -175,7 +173,7 @@ impl Encoder<'_> {
             } else if matches!(key_field.kind, Kind::Bool) {
                 self.out.extend_from_slice(if key.is_zero() { b"\"false\"" } else { b"\"true\"" });
             } else {
-                let _ = write!(self.out, "\"{}\"", key.integer(key_field.kind));
+                wire::put_text(self.out, format_args!("\"{}\"", key.integer(key_field.kind)));
             }
             self.out.push(b':');
             if let (Kind::Message(_), true) = (value_field.kind, value.count > 1) {
@@ -209,17 +207,17 @@ impl Encoder<'_> {
                     }
                     // Open enums: a number that this version has no name for.
                     None => {
-                        let _ = write!(self.out, "{number}");
+                        wire::put_text(self.out, format_args!("{number}"));
                     }
                 }
             }
             Kind::Double | Kind::Float => self.float(kind, raw),
             // 64-bit integers are strings: a JavaScript number would round them.
             Kind::Int64 | Kind::Uint64 | Kind::Sint64 | Kind::Fixed64 | Kind::Sfixed64 => {
-                let _ = write!(self.out, "\"{}\"", raw.integer(kind));
+                wire::put_text(self.out, format_args!("\"{}\"", raw.integer(kind)));
             }
             _ => {
-                let _ = write!(self.out, "{}", raw.integer(kind));
+                wire::put_text(self.out, format_args!("{}", raw.integer(kind)));
             }
         }
         Ok(())
@@ -228,17 +226,17 @@ impl Encoder<'_> {
     #[allow(clippy::cast_possible_truncation, clippy::float_cmp)] // whole numbers below 2^53 are exact either way
     fn float(&mut self, kind: Kind, raw: Raw<'_>) {
         let value = raw.float();
-        let _ = if value.is_nan() {
-            write!(self.out, "\"NaN\"")
+        if value.is_nan() {
+            self.out.extend_from_slice(b"\"NaN\"");
         } else if value.is_infinite() {
-            write!(self.out, "\"{}Infinity\"", if value < 0.0 { "-" } else { "" })
+            self.out.extend_from_slice(if value < 0.0 { b"\"-Infinity\"" } else { b"\"Infinity\"" });
         } else if value == value.trunc() && value.abs() < 9e15 && !(value == 0.0 && value.is_sign_negative()) {
-            write!(self.out, "{}", value as i64)
+            wire::put_text(self.out, format_args!("{}", value as i64));
         } else if matches!(kind, Kind::Float) {
-            write!(self.out, "{:?}", value as f32)
+            wire::put_text(self.out, format_args!("{:?}", value as f32));
         } else {
-            write!(self.out, "{value:?}")
-        };
+            wire::put_text(self.out, format_args!("{value:?}"));
+        }
     }
 
     fn value<'a>(&mut self, message: &'static Message, bytes: &'a [u8], slots: &mut Vec<Slot<'a>>, depth: u32) -> Result<()> {
@@ -295,7 +293,7 @@ pub(crate) fn put_escaped(text: &str, out: &mut Vec<u8>) {
         out.extend_from_slice(&bytes[plain..index]);
         plain = index + 1;
         if escape.is_empty() {
-            let _ = write!(out, "\\u{byte:04x}");
+            wire::put_text(out, format_args!("\\u{byte:04x}"));
         } else {
             out.extend_from_slice(escape);
         }

@@ -127,6 +127,7 @@ fn integer(text: &str) -> Result<i128> {
         return Ok(0);
     }
     // value = significant × 10^scale
+    #[allow(clippy::cast_possible_wrap)] // lengths of a text in memory
     let scale = i64::from(exponent) - fraction.len() as i64 + dropped as i64;
     let scale = u32::try_from(scale).map_err(|_| not_integer())?;
     let out_of_range = || Malformed::new("the number is out of range");

@@ -1,8 +1,7 @@
 //! Timestamps and durations in their JSON spelling (RFC 3339 and `1.5s`).
 
-use std::io::Write as _;
-
 use crate::malformed::{Malformed, Result};
+use crate::wire::put_text;
 
 /// 0001-01-01T00:00:00Z
 const FIRST_SECOND: i64 = -62_135_596_800;
@@ -104,19 +103,19 @@ pub(crate) fn format_timestamp(seconds: i64, nanos: i32, out: &mut Vec<u8>) -> R
     let (year, month, day) = civil_from_days(seconds.div_euclid(86_400));
     let second = seconds.rem_euclid(86_400);
     let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
-    let _ = write!(out, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}");
+    put_text(out, format_args!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}"));
     put_fraction(nanos, out);
     out.push(b'Z');
     Ok(())
 }
 
 fn put_fraction(nanos: i32, out: &mut Vec<u8>) {
-    let _ = match nanos {
-        0 => Ok(()),
-        nanos if nanos % 1_000_000 == 0 => write!(out, ".{:03}", nanos / 1_000_000),
-        nanos if nanos % 1_000 == 0 => write!(out, ".{:06}", nanos / 1_000),
-        nanos => write!(out, ".{nanos:09}"),
-    };
+    match nanos {
+        0 => {}
+        nanos if nanos % 1_000_000 == 0 => put_text(out, format_args!(".{:03}", nanos / 1_000_000)),
+        nanos if nanos % 1_000 == 0 => put_text(out, format_args!(".{:06}", nanos / 1_000)),
+        nanos => put_text(out, format_args!(".{nanos:09}")),
+    }
 }
 
 /// Seconds and nanoseconds (of the same sign) of `1.5s`.
@@ -153,7 +152,7 @@ pub(crate) fn format_duration(seconds: i64, nanos: i32, out: &mut Vec<u8>) -> Re
     if seconds < 0 || nanos < 0 {
         out.push(b'-');
     }
-    let _ = write!(out, "{}", seconds.unsigned_abs());
+    put_text(out, format_args!("{}", seconds.unsigned_abs()));
     put_fraction(nanos.abs(), out);
     out.push(b's');
     Ok(())

@@ -6,7 +6,6 @@ mod text;
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
-use std::fmt::Write as _;
 
 use narthex_api::contract::{Cardinality, Cel, Field, Kind, Message, Method, Rule, WellKnown};
 use narthex_core::Violation;
@@ -156,13 +155,13 @@ impl Path<'_> {
                 out.push_str(name);
             }
             Step::Index(index) => {
-                let _ = write!(out, "[{index}]");
+                out.extend(["[", &index.to_string(), "]"]);
             }
             Step::Key(Kind::String, key) => {
-                let _ = write!(out, "[{:?}]", key.text());
+                out.extend(["[", &format!("{:?}", key.text()), "]"]);
             }
             Step::Key(kind, key) => {
-                let _ = write!(out, "[{}]", key.integer(kind));
+                out.extend(["[", &key.integer(kind).to_string(), "]"]);
             }
         }
     }
@@ -250,9 +249,8 @@ impl Run<'_> {
         depth: u32,
     ) {
         let set = match field.cardinality {
-            Cardinality::Explicit => slot.count > 0,
+            Cardinality::Explicit | Cardinality::Map => slot.count > 0,
             Cardinality::Implicit => slot.count > 0 && !slot.raw.is_zero(),
-            Cardinality::Map => slot.count > 0,
             Cardinality::Repeated => {
                 slot.count > 0 && (wire::wire_type(field.kind) == 2 || !is_empty_list(field, bytes, slot))
             }

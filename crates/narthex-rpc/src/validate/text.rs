@@ -59,15 +59,12 @@ fn is_authority(authority: &str) -> bool {
     if !made_of(user, b"!$&'()*+,;=:") {
         return false;
     }
-    let (host_fits, port) = match host_port.strip_prefix('[') {
-        Some(literal) => {
-            let Some((address, port)) = literal.split_once(']') else { return false };
-            (is_ip_literal(address), port)
-        }
-        None => {
-            let (host, port) = host_port.split_at(host_port.find(':').unwrap_or(host_port.len()));
-            (made_of(host, b"!$&'()*+,;="), port)
-        }
+    let (host_fits, port) = if let Some(literal) = host_port.strip_prefix('[') {
+        let Some((address, port)) = literal.split_once(']') else { return false };
+        (is_ip_literal(address), port)
+    } else {
+        let (host, port) = host_port.split_at(host_port.find(':').unwrap_or(host_port.len()));
+        (made_of(host, b"!$&'()*+,;="), port)
     };
     host_fits && (port.is_empty() || port.starts_with(':') && port[1..].bytes().all(|byte| byte.is_ascii_digit()))
 }
