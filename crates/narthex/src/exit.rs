@@ -30,6 +30,26 @@ pub enum Exit {
     DrainTimeout = 9,
 }
 
+impl Exit {
+    /// The code with this number.
+    pub fn from_number(number: u8) -> Option<Self> {
+        [
+            Self::Ok,
+            Self::Failure,
+            Self::Usage,
+            Self::Config,
+            Self::Database,
+            Self::MasterKey,
+            Self::AddressInUse,
+            Self::AlreadyRunning,
+            Self::Unhealthy,
+            Self::DrainTimeout,
+        ]
+        .into_iter()
+        .find(|exit| *exit as u8 == number)
+    }
+}
+
 /// Why the program cannot go on, for the person at the terminal.
 #[derive(Debug)]
 pub struct Failure {

@@ -1,7 +1,23 @@
 //! The server: listeners, OAuth endpoints, services over the contract, and the command line.
 
+pub mod admin;
+pub mod app;
+pub mod cli;
 pub mod config;
 pub mod dev;
 pub mod exit;
+pub mod gate;
+pub mod health;
 pub mod limits;
 pub mod listen;
+pub mod logging;
+pub mod metrics;
+mod metrics_page;
+pub mod oauth;
+pub mod reply;
+mod seeding;
+pub mod server;
+mod services;
+
+pub use app::{App, AppOptions, DevOptions, Mode, Running};
+pub use exit::{Exit, Failure};

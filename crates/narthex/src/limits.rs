@@ -99,11 +99,19 @@ impl Limiter {
 
     /// Counts a request. `Ok(None)` when the scope has no limit.
     pub fn admit(&self, scope: Scope, key: impl Hash) -> Result<Option<Bucket>, Exceeded> {
-        let micros = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
-        self.admit_at(scope, key, micros)
+        self.admit_at(scope, key, self.now(), true)
     }
 
-    fn admit_at(&self, scope: Scope, key: impl Hash, now: u64) -> Result<Option<Bucket>, Exceeded> {
+    /// Whether a request would be let through, without counting it.
+    pub fn check(&self, scope: Scope, key: impl Hash) -> Result<(), Exceeded> {
+        self.admit_at(scope, key, self.now(), false).map(drop)
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    fn admit_at(&self, scope: Scope, key: impl Hash, now: u64, count: bool) -> Result<Option<Bucket>, Exceeded> {
         let limit = self.per_minute[scope as usize].load(Ordering::Relaxed);
         if limit == 0 {
             return Ok(None);
@@ -118,6 +126,9 @@ impl Limiter {
         if due - now > tolerance {
             let bucket = Bucket { limit, remaining: 0, reset_seconds: seconds(due - now) };
             return Err(Exceeded { bucket, retry_after_seconds: seconds(due - now - tolerance).max(1) });
+        }
+        if !count {
+            return Ok(None);
         }
         let next = due + interval;
         if shard.len() >= KEYS_PER_SHARD && !shard.contains_key(&key) {
@@ -172,38 +183,38 @@ mod tests {
     fn a_burst_of_ten_seconds_then_the_steady_rate() {
         let limiter = limiter(60);
         for left in (0..10).rev() {
-            let bucket = limiter.admit_at(Scope::Api, 1, 0).unwrap().unwrap();
+            let bucket = limiter.admit_at(Scope::Api, 1, 0, true).unwrap().unwrap();
             assert_eq!((bucket.remaining, bucket.limit), (left, 60));
         }
-        let refused = limiter.admit_at(Scope::Api, 1, 0).unwrap_err();
+        let refused = limiter.admit_at(Scope::Api, 1, 0, true).unwrap_err();
         assert_eq!((refused.retry_after_seconds, refused.bucket.reset_seconds), (1, 10));
-        assert!(limiter.admit_at(Scope::Api, 2, 0).is_ok(), "another environment has a bucket of its own");
-        assert!(limiter.admit_at(Scope::Api, 1, 999_999).is_err(), "refused requests do not count, nor help");
-        assert!(limiter.admit_at(Scope::Api, 1, 1_000_000).is_ok());
+        assert!(limiter.admit_at(Scope::Api, 2, 0, true).is_ok(), "another environment has a bucket of its own");
+        assert!(limiter.admit_at(Scope::Api, 1, 999_999, true).is_err(), "refused requests do not count, nor help");
+        assert!(limiter.admit_at(Scope::Api, 1, 1_000_000, true).is_ok());
         let let_through =
-            (0..600).filter(|tenth| limiter.admit_at(Scope::Api, 1, 1_000_000 + tenth * 100_000).is_ok()).count();
+            (0..600).filter(|tenth| limiter.admit_at(Scope::Api, 1, 1_000_000 + tenth * 100_000, true).is_ok()).count();
         assert!((59..=60).contains(&let_through), "{let_through} in a minute");
     }
 
     #[test]
     fn zero_is_no_limit_and_limits_change_while_running() {
         let limiter = limiter(0);
-        assert!((0..10_000).all(|_| limiter.admit_at(Scope::Api, 1, 0) == Ok(None)));
+        assert!((0..10_000).all(|_| limiter.admit_at(Scope::Api, 1, 0, true) == Ok(None)));
         limiter.configure(LimitsConfig { api: 6, ..LimitsConfig::default() });
-        assert!(limiter.admit_at(Scope::Api, 1, 0).is_ok());
-        assert!(limiter.admit_at(Scope::Api, 1, 0).is_err());
+        assert!(limiter.admit_at(Scope::Api, 1, 0, true).is_ok());
+        assert!(limiter.admit_at(Scope::Api, 1, 0, true).is_err());
     }
 
     #[test]
     fn a_flood_of_addresses_neither_grows_memory_nor_frees_an_offender() {
         let limiter = limiter(600);
-        while limiter.admit_at(Scope::Api, "offender", 0).is_ok() {}
+        while limiter.admit_at(Scope::Api, "offender", 0, true).is_ok() {}
         for key in 0..200_000_u32 {
-            limiter.admit_at(Scope::Api, key, 0).ok();
+            limiter.admit_at(Scope::Api, key, 0, true).ok();
         }
         let kept: usize = limiter.shards.iter().map(|shard| shard.lock().unwrap().len()).sum();
         assert!(kept <= SHARDS * KEYS_PER_SHARD, "{kept}");
-        assert!(limiter.admit_at(Scope::Api, "offender", 0).is_err());
+        assert!(limiter.admit_at(Scope::Api, "offender", 0, true).is_err());
     }
 
     #[test]

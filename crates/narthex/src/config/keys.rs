@@ -64,8 +64,7 @@ pub static KEYS: &[Key] = &[
     key("limits.token_per_ip_per_minute", Type::Integer, "600", "token requests per address; 0 is no limit"),
     key("log.format", Type::OneOf(&["json", "pretty"]), "json", "one JSON object per line, or text for people"),
     key("log.level", Type::Text, "info", "`info`, or directives such as `info,narthex_db=debug`"),
-    key("retention.events", Type::Duration, "90d", "how long domain events are kept"),
-    key("seed.file", Type::Path, "", "JSON seed applied at every start (idempotent)"),
+    key("seed.file", Type::Path, "", "seed file (TOML) applied at every start (idempotent)"),
     key("server.admin_listen", Type::Address, "127.0.0.1:9090", "health, version and metrics"),
     key("server.base_domain", Type::Text, "localhost", "domain under which environments live"),
     key(

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use settings::{Settings, Source, Sources};
+pub use settings::{Settings, Source, Sources, duration};
 
 use crate::exit::Failure;
 use crate::listen::proxies::Network;
@@ -100,8 +100,6 @@ pub struct Config {
     pub log_format: LogFormat,
     /// Log directives.
     pub log_level: String,
-    /// How long events are kept.
-    pub retention_events: Duration,
 }
 
 impl Config {
@@ -153,7 +151,6 @@ impl Config {
             limits: limits(settings)?,
             log_format: if settings.text("log.format") == "pretty" { LogFormat::Pretty } else { LogFormat::Json },
             log_level: settings.text("log.level").to_owned(),
-            retention_events: settings.duration("retention.events")?,
         })
     }
 }

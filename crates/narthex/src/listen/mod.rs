@@ -45,6 +45,15 @@ pub enum Door {
 }
 
 impl Door {
+    /// Every door.
+    pub const ALL: [Self; 7] =
+        [Self::DevTls, Self::DevPlain, Self::PrdTls, Self::Public, Self::Plain, Self::Redirect, Self::Admin];
+
+    /// The door of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|door| door.name() == name)
+    }
+
     /// A name for logs.
     pub fn name(self) -> &'static str {
         match self {

@@ -1,0 +1,212 @@
+//! What the RPC pipeline asks of this server, and the state that every request shares.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use narthex_api::contract::Method;
+use narthex_core::caller::kind;
+use narthex_core::environments::{self, Environment};
+use narthex_core::ids::EnvId;
+use narthex_core::{Caller, Core, Error, Kind, tokens};
+use narthex_rpc::{Connection, Outcome, RateLimitInfo};
+
+use crate::dev::Helpers;
+use crate::limits::{self, Bucket, Exceeded, Limiter, Scope};
+use crate::listen::Door;
+use crate::listen::drain::Drain;
+use crate::metrics::{Metrics, Row};
+
+/// Shared by all requests.
+pub struct State {
+    /// The product.
+    pub core: Arc<Core>,
+    /// Counters.
+    pub metrics: Metrics,
+    /// Rate limits.
+    pub limiter: Limiter,
+    /// The stop.
+    pub drain: Drain,
+    /// What only `narthex dev` has.
+    pub dev: Option<Helpers>,
+}
+
+impl State {
+    /// The environment that a request's Host names. In `narthex dev` each door has its environment, and any loopback name opens it;
+    /// every other Host is a page in somebody's browser that was pointed at this address (DNS rebinding).
+    pub async fn environment(&self, host: &str, door: Door) -> Result<Arc<Environment>, Error> {
+        let found = match self.dev.as_ref().filter(|_| door.is_dev()) {
+            Some(dev) if is_loopback_name(host) => environments::by_id(&self.core, dev.environment(door)).await?,
+            Some(_) => None,
+            None => environments::by_host(&self.core, host).await?,
+        };
+        found.ok_or_else(|| Error::new(Kind::NotFound, "no environment at this host"))
+    }
+
+    fn count(&self, scope: Scope, outcome: Result<Option<Bucket>, Exceeded>) -> Result<RateLimitInfo, Error> {
+        match outcome {
+            Ok(None) => Ok(RateLimitInfo::UNLIMITED),
+            Ok(Some(Bucket { limit, remaining, reset_seconds })) => {
+                Ok(RateLimitInfo { limit, remaining, reset_seconds })
+            }
+            Err(exceeded) => {
+                self.metrics.rate_limited(scope);
+                Err(Error::rate_limited(exceeded.retry_after_seconds))
+            }
+        }
+    }
+}
+
+/// `localhost`, `127.0.0.1` or `[::1]`, with any port.
+pub fn is_loopback_name(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port))
+            if port.bytes().all(|byte| byte.is_ascii_digit()) && (!name.contains(':') || name.ends_with(']')) =>
+        {
+            name
+        }
+        _ => host,
+    };
+    name.eq_ignore_ascii_case("localhost") || name == "127.0.0.1" || name == "[::1]"
+}
+
+/// The pipeline's view of the server.
+#[derive(Clone)]
+pub struct Gate(pub Arc<State>);
+
+impl narthex_rpc::Gate for Gate {
+    async fn environment(&self, host: &str, connection: &Connection) -> Result<Arc<Environment>, Error> {
+        let door = Door::named(&connection.listener).ok_or_else(|| Error::internal("a connection through no door"))?;
+        self.0.environment(host, door).await
+    }
+
+    async fn authenticate(
+        &self,
+        host_environment: &Arc<Environment>,
+        bearers: &[&str],
+        env_domain: Option<&str>,
+    ) -> Result<(Caller, Arc<Environment>), Error> {
+        tokens::authenticate(&self.0.core, host_environment, bearers, env_domain).await
+    }
+
+    fn admit(
+        &self,
+        method: &'static Method,
+        environment: &Arc<Environment>,
+        _caller: Option<&Caller>,
+        peer: IpAddr,
+    ) -> Result<RateLimitInfo, Error> {
+        let State { limiter, .. } = &*self.0;
+        if method.auth.kinds & kind::NONE != 0 {
+            let key = (environment.id, limits::address_key(peer));
+            return self.0.count(Scope::PublicPerIp, limiter.admit(Scope::PublicPerIp, key));
+        }
+        self.0.count(Scope::Api, limiter.admit(Scope::Api, environment.id))
+    }
+
+    fn observe(&self, outcome: &Outcome<'_>) {
+        let row = outcome.method.map_or(Row::Route(crate::metrics::Route::Unmatched), |method| Row::Rpc(method.index));
+        // A gRPC answer is always 200; its class is what it would have been over REST.
+        let status = outcome.kind.map_or(outcome.status, http_status);
+        self.0.metrics.request(row, status, outcome.caller, outcome.duration);
+        access(&Access {
+            transport: match outcome.transport {
+                narthex_rpc::Transport::Grpc => "grpc",
+                narthex_rpc::Transport::Rest => "rest",
+            },
+            verb: outcome.verb,
+            route: outcome.route,
+            status,
+            code: outcome.code,
+            caller: outcome.caller,
+            environment: outcome.environment,
+            request_id: outcome.request_id,
+            micros: u64::try_from(outcome.duration.as_micros()).unwrap_or(u64::MAX),
+        });
+        if let Some(error) = outcome.error.filter(|_| status >= 500) {
+            // The one place where the private cause of a failed call is written.
+            tracing::error!(request_id = outcome.request_id, route = outcome.route, ?error, "request failed");
+        }
+    }
+}
+
+/// One line of the access log. Route templates, never URLs: identifiers and codes in them would end up in every log archive.
+pub struct Access<'a> {
+    /// `grpc`, `rest` or `http`.
+    pub transport: &'static str,
+    /// HTTP method.
+    pub verb: &'a str,
+    /// Template.
+    pub route: &'static str,
+    /// HTTP status, or what it would be.
+    pub status: u16,
+    /// `error_code`, or `OK`.
+    pub code: &'a str,
+    /// Kind of caller.
+    pub caller: &'static str,
+    /// Environment, if one was found.
+    pub environment: Option<EnvId>,
+    /// Id of the request.
+    pub request_id: &'a str,
+    /// Microseconds.
+    pub micros: u64,
+}
+
+/// Writes the line.
+pub fn access(line: &Access<'_>) {
+    tracing::info!(
+        target: "access",
+        transport = line.transport,
+        verb = line.verb,
+        route = line.route,
+        status = line.status,
+        code = line.code,
+        caller = line.caller,
+        environment = line.environment.map(tracing::field::display),
+        request_id = line.request_id,
+        micros = line.micros,
+        "request"
+    );
+}
+
+/// Control plane reference §15.2.
+fn http_status(kind: Kind) -> u16 {
+    match kind {
+        Kind::InvalidArgument | Kind::FailedPrecondition | Kind::OutOfRange => 400,
+        Kind::Unauthenticated => 401,
+        Kind::PermissionDenied => 403,
+        Kind::NotFound => 404,
+        Kind::AlreadyExists | Kind::Aborted => 409,
+        Kind::ResourceExhausted => 429,
+        Kind::Cancelled => 499,
+        Kind::Internal => 500,
+        Kind::Unimplemented => 501,
+        Kind::Unavailable => 503,
+        Kind::DeadlineExceeded => 504,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_loopback_name;
+
+    #[test]
+    fn only_loopback_names_open_a_dev_door() {
+        for good in ["localhost", "LOCALHOST:8443", "127.0.0.1", "127.0.0.1:1", "[::1]", "[::1]:8443"] {
+            assert!(is_loopback_name(good), "{good}");
+        }
+        for bad in [
+            "",
+            "evil.example",
+            "localhost.evil.example",
+            "127.0.0.1.nip.io",
+            "127.0.0.2",
+            "::1",
+            "localhost:x",
+            "[::2]:1",
+            "localhost:1:2",
+            "user@localhost",
+        ] {
+            assert!(!is_loopback_name(bad), "{bad}");
+        }
+    }
+}

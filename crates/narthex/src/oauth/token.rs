@@ -1,0 +1,157 @@
+//! `POST /oauth/token` (RFC 6749 §3.2; oauth-oidc reference §5 and §6).
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use narthex_core::environments::Environment;
+use narthex_core::seal::Secret;
+use narthex_core::tokens::{self, ClientCredentials, IssuedToken, TokenError};
+use serde::Serialize;
+
+use super::client_auth::{self, Presented};
+use super::error::OAuthError;
+use super::form::Form;
+use super::no_store;
+use crate::gate::State;
+use crate::limits::{self, Scope};
+use crate::reply::{self, Body};
+
+/// A form of this endpoint is a few hundred bytes; assertions of later grants stay below this.
+const BODY_LIMIT: usize = 64 * 1024;
+
+/// Answers a token request. Never in the management API's envelope.
+pub async fn serve(
+    state: &State,
+    environment: &Arc<Environment>,
+    request: Request<Incoming>,
+    client_address: IpAddr,
+) -> Response<Body> {
+    match exchange(state, environment, request, client_address).await {
+        Ok(token) => {
+            state.metrics.token(true);
+            success(&token)
+        }
+        Err(error) => {
+            state.metrics.token(false);
+            error.response()
+        }
+    }
+}
+
+async fn exchange(
+    state: &State,
+    environment: &Arc<Environment>,
+    request: Request<Incoming>,
+    client_address: IpAddr,
+) -> Result<IssuedToken, OAuthError> {
+    if request.method() != Method::POST {
+        return Err(OAuthError::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "invalid_request",
+            "the token endpoint takes POST",
+        ));
+    }
+    limit(
+        state,
+        state.limiter.admit(Scope::TokenPerIp, (environment.id, limits::address_key(client_address))),
+        Scope::TokenPerIp,
+    )?;
+    if !is_form(request.headers()) {
+        return Err(OAuthError::invalid_request("the content type must be application/x-www-form-urlencoded"));
+    }
+    let (head, body) = request.into_parts();
+    let form = read(body).await?;
+    let grant_type = form.get("grant_type").ok_or_else(|| OAuthError::invalid_request("grant_type is missing"))?;
+    if grant_type != "client_credentials" {
+        return Err(OAuthError::new(
+            StatusCode::BAD_REQUEST,
+            "unsupported_grant_type",
+            "this grant type is not supported",
+        ));
+    }
+    let client = client_auth::present(&head.headers, &form)?;
+    client_credentials(state, environment, client, &form).await
+}
+
+async fn client_credentials(
+    state: &State,
+    environment: &Arc<Environment>,
+    client: Presented,
+    form: &Form,
+) -> Result<IssuedToken, OAuthError> {
+    // Asked before, counted after: a stranger who knows a client's id, which is public, cannot use up its allowance.
+    let Presented { client_id, secret, basic } = client;
+    let bucket = (environment.id, client_id.clone());
+    limit(state, state.limiter.check(Scope::TokenPerClient, &bucket), Scope::TokenPerClient)?;
+    let text = |name| form.get(name).map(str::to_owned);
+    let credentials = ClientCredentials {
+        client_id,
+        secret: secret.map(Secret::new),
+        scope: text("scope"),
+        audience: text("audience"),
+        resource: text("resource"),
+    };
+    let issued = tokens::issue_client_credentials(&state.core, environment, credentials)
+        .await
+        .map_err(|error| refused(error, basic))?;
+    // This token is made; if the bucket is empty now, the next one has to wait.
+    state.limiter.admit(Scope::TokenPerClient, &bucket).ok();
+    Ok(issued)
+}
+
+/// The core's refusal as this endpoint shows it. Causes go to the log only.
+fn refused(error: TokenError, basic: bool) -> OAuthError {
+    if let Some(cause) = &error.cause {
+        tracing::error!(?cause, "a token request failed");
+    }
+    let status = StatusCode::from_u16(error.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    OAuthError {
+        challenge: basic && status == StatusCode::UNAUTHORIZED,
+        ..OAuthError::new(status, error.code.as_str(), error.description)
+    }
+}
+
+fn limit<T>(state: &State, outcome: Result<T, limits::Exceeded>, scope: Scope) -> Result<(), OAuthError> {
+    match outcome {
+        Ok(_) => Ok(()),
+        Err(exceeded) => {
+            state.metrics.rate_limited(scope);
+            Err(OAuthError::rate_limited(exceeded.retry_after_seconds))
+        }
+    }
+}
+
+fn is_form(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    content_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/x-www-form-urlencoded")
+}
+
+async fn read(body: Incoming) -> Result<Form, OAuthError> {
+    let too_large =
+        |_| OAuthError::new(StatusCode::PAYLOAD_TOO_LARGE, "invalid_request", "the body is too large or broke off");
+    let bytes = Limited::new(body, BODY_LIMIT).collect().await.map_err(too_large)?.to_bytes();
+    Form::parse(&bytes).map_err(OAuthError::invalid_request)
+}
+
+fn success(token: &IssuedToken) -> Response<Body> {
+    #[derive(Serialize)]
+    struct Shape<'a> {
+        access_token: &'a str,
+        token_type: &'static str,
+        expires_in: i64,
+        scope: &'a str,
+    }
+    let shape = Shape {
+        access_token: &token.access_token,
+        token_type: "Bearer",
+        expires_in: token.expires_in,
+        scope: &token.scope,
+    };
+    let mut response = reply::json(StatusCode::OK, Bytes::from(serde_json::to_vec(&shape).unwrap_or_default()));
+    no_store(response.headers_mut());
+    response
+}

@@ -1,0 +1,1 @@
+//! Tests of the whole server, in one binary: each starts its own app in process.
