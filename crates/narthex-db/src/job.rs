@@ -42,7 +42,8 @@ pub(crate) struct Closure<F, P, T, E> {
 }
 
 impl<F, P, T, E> Closure<F, P, T, E> {
-    pub(crate) fn new(run: F, probe: Option<P>) -> (Closure<F, P, T, E>, oneshot::Receiver<Result<T, E>>) {
+    /// The job, and where its answer will come.
+    pub(crate) fn new(run: F, probe: Option<P>) -> (Self, oneshot::Receiver<Result<T, E>>) {
         let (reply, answer) = oneshot::channel();
         (Closure { run, probe, result: None, kept: None, reply }, answer)
     }

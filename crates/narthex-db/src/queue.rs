@@ -18,8 +18,11 @@ pub(crate) enum Work {
     /// A transaction closure.
     Closure(Box<dyn Job>),
     /// A task of the layer itself that needs the SQLite writer's connection for itself, between two batches.
-    Alone(Box<dyn FnOnce(&mut rusqlite::Connection) + Send>),
+    Alone(Alone),
 }
+
+/// See [`Work::Alone`].
+pub(crate) type Alone = Box<dyn FnOnce(&mut rusqlite::Connection) + Send>;
 
 /// What a blocking pop found.
 pub(crate) enum Popped {

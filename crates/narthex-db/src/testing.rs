@@ -183,7 +183,8 @@ fn random() -> u64 {
 
 /// Names the template of a set of migrations.
 fn fingerprint(engine: Engine, migrations: &[Migration<'_>]) -> String {
-    let all: String = migrations.iter().map(|m| format!("{} {} {}\n", m.id, m.name, m.checksum(engine))).collect();
+    let lines: Vec<_> = migrations.iter().map(|m| format!("{} {} {}", m.id, m.name, m.checksum(engine))).collect();
+    let all = lines.join("\n");
     let set = Migration { id: 0, name: "", sqlite: &all, postgres: &all };
     set.checksum(engine)[..16].to_owned()
 }

@@ -1,17 +1,18 @@
 //! What both engines promise alike. Every test runs on both: `name::sqlite` and `name::postgres`.
 #![allow(missing_docs)]
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use narthex_db::testing::TestDb;
 use narthex_db::{Db, DbError, Engine, Metrics, Migration, Value, on_each_engine, p};
 
 const SQLITE: &str = "
     CREATE TABLE things (id TEXT NOT NULL PRIMARY KEY, n BIGINT, b BLOB);
     CREATE TABLE counters (id BIGINT NOT NULL PRIMARY KEY, n BIGINT NOT NULL);
     CREATE TABLE emails (env BIGINT NOT NULL, email TEXT NOT NULL, UNIQUE (env, email));
+    CREATE TABLE late_children (id BIGINT NOT NULL PRIMARY KEY,
+        parent BIGINT NOT NULL REFERENCES counters (id) DEFERRABLE INITIALLY DEFERRED);
     CREATE TABLE children (id BIGINT NOT NULL PRIMARY KEY, parent BIGINT NOT NULL REFERENCES counters (id));
     INSERT INTO counters (id, n) VALUES (1, 0), (2, 0);
 ";
@@ -190,6 +191,8 @@ async fn an_application_error_rolls_back(db: TestDb) {
         .await;
     assert!(matches!(refused, Err(App::Refused("seat cap"))));
     assert_eq!(value(&db, "a").await, None);
+    let failed = db.write(async |tx| Ok::<_, App>(tx.execute("INSERT INTO nowhere (id) VALUES ('a')", &[]).await?)).await;
+    assert!(matches!(&failed, Err(App::Db(DbError::Sql(text))) if text.contains("nowhere")), "{failed:?}");
 }
 
 async fn a_panic_costs_the_culprit_alone(db: TestDb) {
@@ -461,6 +464,118 @@ async fn a_probe_is_not_asked_when_the_outcome_is_known(db: TestDb) {
     .expect("a write");
     assert_eq!(asked.load(Ordering::Relaxed), 0);
     assert_eq!(value(&db, "a").await, Some(None));
+}
+
+async fn a_deferred_constraint_costs_the_culprit_alone(db: TestDb) {
+    let tasks: Vec<_> = (0..40_i64)
+        .map(|i| {
+            let db = db.db();
+            tokio::spawn(async move {
+                db.write(async move |tx| {
+                    let parent = if i % 8 == 0 { 99 } else { 1 };
+                    tx.execute("INSERT INTO late_children (id, parent) VALUES ($1, $2)", &p![i, parent]).await
+                })
+                .await
+            })
+        })
+        .collect();
+    let mut kept = Vec::new();
+    for (i, task) in (0..).zip(tasks) {
+        let result = task.await.expect("no panic");
+        if i % 8 == 0 {
+            assert!(result.as_ref().is_err_and(DbError::is_foreign_key), "{i}: {result:?}");
+        } else {
+            result.expect("an innocent write");
+            kept.push((i,));
+        }
+    }
+    let mut reader = db.reader().await.expect("a reader");
+    let stored = reader.all::<(i64,)>("SELECT id FROM late_children ORDER BY id", &[]).await.expect("rows");
+    assert_eq!(stored, kept);
+}
+
+async fn a_deadline_ends_what_runs_too_long(db: TestDb) {
+    const ENDLESS: &str =
+        "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < 2000000000) SELECT CAST(max(x) AS BIGINT) FROM c";
+    let limit = Duration::from_millis(200);
+    let options = narthex_db::DbOptions { write_deadline: limit, read_deadline: limit, ..db.options().clone() };
+    let mut db = db;
+    db.reopen_with(options).await.expect("open again");
+    let bystander = {
+        let db = db.db();
+        tokio::spawn(async move {
+            for i in 0..50 {
+                put(&db, format!("by{i}")).await.expect("a bystander is not stopped");
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+    };
+    let started = Instant::now();
+    let ended = db
+        .write(async |tx| {
+            tx.execute("INSERT INTO things (id) VALUES ('a')", &[]).await?;
+            tx.one::<(i64,)>(ENDLESS, &[]).await
+        })
+        .await;
+    assert!(matches!(ended, Err(DbError::Deadline(_))), "{ended:?}");
+    let ended = db.read(async |tx| tx.one::<(i64,)>(ENDLESS, &[]).await).await;
+    assert!(matches!(ended, Err(DbError::Deadline(_))), "{ended:?}");
+    // Many short statements add up too.
+    let ended = db
+        .write(async |tx| {
+            tx.execute("UPDATE counters SET n = n + 1 WHERE id = 2", &[]).await?;
+            loop {
+                tx.one::<(i64,)>("SELECT n FROM counters WHERE id = 2", &[]).await?;
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            #[allow(unreachable_code)]
+            Ok::<(), DbError>(())
+        })
+        .await;
+    assert!(matches!(ended, Err(DbError::Deadline(_))), "{ended:?}");
+    let mut reader = db.reader().await.expect("a reader");
+    let ended = reader.one::<(i64,)>(ENDLESS, &[]).await;
+    assert!(matches!(ended, Err(DbError::Deadline(_))), "{ended:?}");
+    drop(reader);
+    assert!(started.elapsed() < Duration::from_secs(8), "took {:?}", started.elapsed());
+    assert_eq!(value(&db, "a").await, None);
+    bystander.await.expect("no panic");
+    let mut reader = db.reader().await.expect("a reader");
+    let (count,): (i64,) = reader.one("SELECT count(*) FROM things", &[]).await.expect("a row");
+    let (n,): (i64,) = reader.one("SELECT n FROM counters WHERE id = 2", &[]).await.expect("a row");
+    assert_eq!((count, n), (50, 0));
+}
+
+async fn shares_take_turns(db: TestDb) {
+    let options = narthex_db::DbOptions { write_lanes: 1, ..db.options().clone() };
+    let mut db = db;
+    db.reopen_with(options).await.expect("open again");
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let mark = |share: u64| {
+        let (db, order) = (db.db(), Arc::clone(&order));
+        tokio::spawn(async move {
+            db.write_for(share, async move |tx| {
+                let slow = if share == 0 { 500_000 } else { 1 };
+                let _: (i64,) = tx
+                    .one("WITH RECURSIVE c(x) AS (SELECT CAST(1 AS BIGINT) UNION ALL SELECT x + 1 FROM c WHERE x < $1) SELECT max(x) FROM c", &p![slow])
+                    .await?;
+                order.lock().expect("unpoisoned").push(share);
+                Ok::<_, DbError>(())
+            })
+            .await
+        })
+    };
+    let mut tasks = vec![mark(0)];
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    tasks.extend((0..50).map(|_| mark(1)));
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    tasks.extend([mark(2), mark(3)]);
+    for task in tasks {
+        task.await.expect("no panic").expect("a write");
+    }
+    let order = order.lock().expect("unpoisoned").clone();
+    let place = |share| order.iter().position(|s| *s == share).expect("ran");
+    assert!(place(2) <= 4 && place(3) <= 4, "an import of fifty writes came first: {order:?}");
 }
 
 async fn a_full_queue_refuses_the_flood_and_not_its_victims(db: TestDb) {

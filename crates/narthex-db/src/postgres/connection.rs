@@ -64,16 +64,15 @@ impl Pg {
     }
 
     async fn prepare(&mut self, sql: &str, params: &[Value]) -> Result<Statement, Fault> {
-        let statement = match self.statements.get(sql) {
-            Some(statement) => statement.clone(),
-            None => {
-                let statement = self.wait(self.client.prepare(sql)).await.map_err(|fault| fault.in_statement(sql))?;
-                if self.statements.len() >= STATEMENTS {
-                    self.statements.clear();
-                }
-                self.statements.insert(sql.to_owned(), statement.clone());
-                statement
+        let statement = if let Some(statement) = self.statements.get(sql) {
+            statement.clone()
+        } else {
+            let statement = self.wait(self.client.prepare(sql)).await.map_err(|fault| fault.in_statement(sql))?;
+            if self.statements.len() >= STATEMENTS {
+                self.statements.clear();
             }
+            self.statements.insert(sql.to_owned(), statement.clone());
+            statement
         };
         let types = statement.params();
         if types.len() != params.len() {
@@ -143,9 +142,8 @@ impl Pg {
             "0A000" if message.contains("cached plan") => fault(Fate::Lost, unavailable()),
             "26000" => fault(Fate::Lost, unavailable()),
             _ => match &code[..2] {
-                "08" => fault(Fate::Lost, unavailable()),
-                // Shutdown, crash of another backend, not accepting connections yet.
-                "57" => fault(Fate::Lost, unavailable()),
+                // Connection trouble; shutdown, crash of another backend, not accepting connections yet.
+                "08" | "57" => fault(Fate::Lost, unavailable()),
                 "53" | "58" | "XX" => fault(Fate::Storage, unavailable()),
                 "22" => Fault::doomed(DbError::Data(message.to_owned())),
                 _ => Fault::doomed(DbError::Sql(format!("{message} ({code})"))),

@@ -165,13 +165,13 @@ impl Lane {
         }
         let Some(tx) = &mut self.tx else { return Err(Run::Failed(DbError::Unavailable("no connection".into()))) };
         tx.failure = None;
-        let begin = match self.purpose {
+        let statement = match self.purpose {
             // A snapshot without serialization failures: readers neither wait nor make writers run again.
             Purpose::Read => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
             Purpose::Write | Purpose::Migrate => "BEGIN ISOLATION LEVEL SERIALIZABLE",
         };
         let begun = match &tx.link {
-            Link::Pg(pg) => tokio::time::timeout(self.server.options.connect_timeout, pg.control(begin)).await,
+            Link::Pg(pg) => tokio::time::timeout(self.server.options.connect_timeout, pg.control(statement)).await,
             Link::Lite(_) => return Err(Run::Failed(DbError::Sql("not a PostgreSQL lane".into()))),
         };
         let error = match begun {

@@ -3,6 +3,8 @@
 mod connection;
 mod migrate;
 mod readers;
+#[cfg(all(test, feature = "testing"))]
+mod tests;
 mod writer;
 
 use std::fs::{File, OpenOptions, TryLockError};

@@ -85,7 +85,7 @@ fn lane(path: &Path, queue: &FairQueue, deadline: Duration) {
     // Opened at first use: a lane that never scans costs no page cache.
     let mut open: Option<Tx> = None;
     loop {
-        let mut job = match queue.pop_blocking(Duration::from_secs(60)) {
+        let mut job = match queue.pop_blocking(Duration::from_mins(1)) {
             Popped::Work(Work::Closure(job)) => job,
             Popped::Work(Work::Alone(_)) => continue,
             Popped::Idle => {
@@ -120,10 +120,10 @@ fn snapshot(tx: &mut Tx, job: &mut dyn Job, deadline: Duration) -> Option<DbErro
     let attempt = run_once(tx, job);
     let Link::Lite(lite) = &tx.link else { return Some(DbError::Sql("not a SQLite lane".into())) };
     lite.set_deadline(None);
-    if !lite.conn.is_autocommit() {
-        if let Err(fault) = lite.control("ROLLBACK") {
-            tracing::error!(error = %fault.error, "could not end a read");
-        }
+    if !lite.conn.is_autocommit()
+        && let Err(fault) = lite.control("ROLLBACK")
+    {
+        tracing::error!(error = %fault.error, "could not end a read");
     }
     match attempt {
         Attempt::Ok | Attempt::Refused => None,

@@ -15,7 +15,7 @@ use rusqlite::wal::CheckpointMode;
 use super::connection::{BUSY_TIMEOUT, Lite, Purpose};
 use crate::job::{Job, panic_text};
 use crate::metrics::Metrics;
-use crate::queue::{FairQueue, Popped, Work};
+use crate::queue::{Alone, FairQueue, Popped, Work};
 use crate::tx::{Failure, Fate, Link, Tx};
 use crate::{DbError, DbOptions};
 
@@ -218,7 +218,7 @@ struct Member {
 impl Writer {
     fn run(&mut self) {
         loop {
-            match self.queue.pop_blocking(Duration::from_secs(3600)) {
+            match self.queue.pop_blocking(Duration::from_hours(1)) {
                 Popped::Work(Work::Closure(job)) => {
                     let alone = self.batch(job);
                     if let Some(task) = alone {
@@ -240,7 +240,7 @@ impl Writer {
         }
     }
 
-    fn alone(&mut self, task: Box<dyn FnOnce(&mut rusqlite::Connection) + Send>) {
+    fn alone(&mut self, task: Alone) {
         let conn = &mut self.lite().conn;
         if catch_unwind(AssertUnwindSafe(|| task(conn))).is_err() {
             tracing::error!("a task on the writer's connection panicked");
@@ -263,7 +263,7 @@ impl Writer {
     }
 
     /// Commits `first` and whatever else is waiting. Returns a task that was found in the queue and must run alone.
-    fn batch(&mut self, first: Box<dyn Job>) -> Option<Box<dyn FnOnce(&mut rusqlite::Connection) + Send>> {
+    fn batch(&mut self, first: Box<dyn Job>) -> Option<Alone> {
         let started = Instant::now();
         let mut alone = None;
         let mut groups = VecDeque::from([vec![first]]);
