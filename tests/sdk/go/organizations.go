@@ -57,7 +57,7 @@ func (s *session) organizations() {
 	s.settings(create)
 	s.sessionPolicy(create)
 	s.endOfLife()
-	s.check("ORG-05 what the ring made is deleted again", func() error {
+	s.check("[ORG-05] what the ring made is deleted again", func() error {
 		for _, id := range made {
 			if err := s.orgs.DeleteOrganization(s.ctx, id); err != nil {
 				return err
@@ -70,7 +70,7 @@ func (s *session) organizations() {
 type creator func(string, scalekit.CreateOrganizationOptions) *organizations.Organization
 
 func (s *session) life(create creator) {
-	s.check("ORG-01 API-06 create with a display name only: org_ id and both timestamps", func() error {
+	s.check("[ORG-01 API-06] create with a display name only: org_ id and both timestamps", func() error {
 		plain := create("Plain Organization", scalekit.CreateOrganizationOptions{})
 		return first(
 			holds(organizationID.MatchString(plain.Id), "id %s", plain.Id),
@@ -83,7 +83,7 @@ func (s *session) life(create creator) {
 
 	externalID := unique("crm")
 	var full *organizations.Organization
-	s.check("ORG-03 ORG-06 external id and metadata come back from create, get and get by external id", func() error {
+	s.check("[ORG-03 ORG-06] external id and metadata come back from create, get and get by external id", func() error {
 		full = create("Full Organization", scalekit.CreateOrganizationOptions{ExternalId: externalID, Metadata: map[string]string{"plan": "gold", "tier-2": "ü€"}})
 		byID, err := s.orgs.GetOrganization(s.ctx, full.Id)
 		if err != nil {
@@ -105,7 +105,7 @@ func (s *session) life(create creator) {
 		return nil
 	})
 
-	s.check("ORG-10 the organization created last is the first of the list; nil options mean the server's page size", func() error {
+	s.check("[ORG-10] the organization created last is the first of the list; nil options mean the server's page size", func() error {
 		newest := create("Newest Organization", scalekit.CreateOrganizationOptions{})
 		page, err := s.orgs.ListOrganization(s.ctx, nil)
 		if err != nil {
@@ -114,7 +114,7 @@ func (s *session) life(create creator) {
 		return first(equal("first id", page.Organizations[0].Id, newest.Id), holds(len(page.Organizations) <= 10, "%d rows", len(page.Organizations)))
 	})
 
-	s.check("ORG-07 an update of one field leaves the others", func() error {
+	s.check("[ORG-07] an update of one field leaves the others", func() error {
 		updated, err := s.orgs.UpdateOrganization(s.ctx, full.Id, &scalekit.UpdateOrganization{DisplayName: pointer("Renamed")})
 		if err != nil {
 			return err
@@ -126,7 +126,7 @@ func (s *session) life(create creator) {
 		)
 	})
 
-	s.check("ORG-08 ORG-09 update by external id sets slug and logo; empty text clears them", func() error {
+	s.check("[ORG-08 ORG-09] update by external id sets slug and logo; empty text clears them", func() error {
 		slug := unique("acme") + ".example.com"
 		set, err := s.orgs.UpdateOrganizationByExternalId(s.ctx, externalID, &scalekit.UpdateOrganization{Slug: &slug, LogoUrl: pointer("https://cdn.example.com/logo")})
 		if err != nil {
@@ -156,7 +156,7 @@ func features(organization *organizations.Organization) string {
 func (s *session) settings(create creator) {
 	org := create("Settings Organization", scalekit.CreateOrganizationOptions{})
 
-	s.check("ORG-12 features: sso then dir_sync, off at first; only the named one changes; unknown ones are refused", func() error {
+	s.check("[ORG-12] features: sso then dir_sync, off at first; only the named one changes; unknown ones are refused", func() error {
 		found, err := s.orgs.GetOrganization(s.ctx, org.Id)
 		if err != nil {
 			return err
@@ -173,7 +173,7 @@ func (s *session) settings(create creator) {
 		)
 	})
 
-	s.check("CTL-57 a portal link for a disabled feature is refused; the plain one has a location and expires later", func() error {
+	s.check("[CTL-57] a portal link for a disabled feature is refused; the plain one has a location and expires later", func() error {
 		token, err := s.freshToken()
 		if err != nil {
 			return err
@@ -193,7 +193,7 @@ func (s *session) settings(create creator) {
 		)
 	})
 
-	s.check("ORG-13 seat cap: set, 0 comes back as an explicit 0, nil clears it", func() error {
+	s.check("[ORG-13] seat cap: set, 0 comes back as an explicit 0, nil clears it", func() error {
 		set, err := s.orgs.UpsertUserManagementSettings(s.ctx, org.Id, scalekit.OrganizationUserManagementSettings{MaxAllowedUsers: pointer(int32(25))})
 		if err != nil {
 			return err
@@ -215,7 +215,7 @@ func (s *session) settings(create creator) {
 }
 
 func (s *session) sessionPolicy(create creator) {
-	s.check("ORG-14 session policy: APPLICATION at first; CUSTOM in DAYS and HOURS comes back in MINUTES; reverted", func() error {
+	s.check("[ORG-14] session policy: APPLICATION at first; CUSTOM in DAYS and HOURS comes back in MINUTES; reverted", func() error {
 		org := create("Policy Organization", scalekit.CreateOrganizationOptions{})
 		token, err := s.freshToken()
 		if err != nil {
@@ -270,7 +270,7 @@ func (s *session) sessionPolicy(create creator) {
 }
 
 func (s *session) endOfLife() {
-	s.check("ORG-05 after delete: not found; the external id is free at once", func() error {
+	s.check("[ORG-05] after delete: not found; the external id is free at once", func() error {
 		externalID := unique("gone")
 		doomed := s.create("Doomed", scalekit.CreateOrganizationOptions{ExternalId: externalID})
 		if err := s.orgs.DeleteOrganization(s.ctx, doomed.Id); err != nil {

@@ -46,7 +46,7 @@ func (s *session) pagination() {
 	slices.Reverse(newest)
 
 	for _, size := range []uint32{100, 30, 1} {
-		s.check(fmt.Sprintf("ORG-10 API-05 %d organizations in pages of %d: each once, newest first, total_size true", rows, size), func() error {
+		s.check(fmt.Sprintf("[ORG-10 API-05] %d organizations in pages of %d: each once, newest first, total_size true", rows, size), func() error {
 			found, err := s.pages(size)
 			if err != nil {
 				return err
@@ -80,7 +80,7 @@ func (s *session) pagination() {
 		})
 	}
 
-	s.check("API-05 prev_page_token leads back through the same pages", func() error {
+	s.check("[API-05] prev_page_token leads back through the same pages", func() error {
 		forward, err := s.pages(30)
 		if err != nil {
 			return err
@@ -102,12 +102,12 @@ func (s *session) pagination() {
 		return equal("pages left on the way back", at, 0)
 	})
 
-	s.check("API-05 a malformed page token is refused", func() error {
+	s.check("[API-05] a malformed page token is refused", func() error {
 		_, err := s.orgs.ListOrganization(s.ctx, &scalekit.ListOrganizationOptions{PageSize: 10, PageToken: "%%% not a token"})
 		return refused(err, connect.CodeInvalidArgument, "INVALID_ARGUMENT", "")
 	})
 
-	s.check("ORG-05 the rows are deleted again", func() error {
+	s.check("[ORG-05] the rows are deleted again", func() error {
 		for _, id := range made {
 			if err := s.orgs.DeleteOrganization(s.ctx, id); err != nil {
 				return err

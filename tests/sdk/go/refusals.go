@@ -23,7 +23,7 @@ func (s *session) refusals() {
 	externalID := unique("dup")
 	org := s.create("Errors", scalekit.CreateOrganizationOptions{ExternalId: externalID})
 
-	s.check("ORG-02 ERR-03 an empty display name is an invalid argument that names the field and the rule", func() error {
+	s.check("[ORG-02 ERR-03] an empty display name is an invalid argument that names the field and the rule", func() error {
 		_, err := s.orgs.CreateOrganization(s.ctx, "", scalekit.CreateOrganizationOptions{})
 		if err := refused(err, connect.CodeInvalidArgument, "INVALID_ARGUMENT", ""); err != nil {
 			return err
@@ -36,17 +36,17 @@ func (s *session) refusals() {
 		return fmt.Errorf("no violation names display_name: %v", details(err))
 	})
 
-	s.check("ORG-04 a duplicate external id is an invalid argument that says: already exists", func() error {
+	s.check("[ORG-04] a duplicate external id is an invalid argument that says: already exists", func() error {
 		_, err := s.orgs.CreateOrganization(s.ctx, "Twin", scalekit.CreateOrganizationOptions{ExternalId: externalID})
 		return refused(err, connect.CodeInvalidArgument, "INVALID_ARGUMENT", "already exists")
 	})
 
-	s.check("ERR-01 an unknown organization is not found", func() error {
+	s.check("[ERR-01] an unknown organization is not found", func() error {
 		_, err := s.orgs.GetOrganization(s.ctx, "org_100000000000000000")
 		return refused(err, connect.CodeNotFound, "NOT_FOUND", "")
 	})
 
-	s.check("CTL-03 MGMT-04 an RPC for workspace members refuses an API client with PERMISSION_DENIED", func() error {
+	s.check("[CTL-03 MGMT-04] an RPC for workspace members refuses an API client with PERMISSION_DENIED", func() error {
 		token, err := s.freshToken()
 		if err != nil {
 			return err
@@ -55,16 +55,16 @@ func (s *session) refusals() {
 		return refused(err, connect.CodePermissionDenied, "PERMISSION_DENIED", "")
 	})
 
-	s.check("CTL-01 MGMT-01 without a token every call is UNAUTHENTICATED: Token empty", func() error {
+	s.check("[CTL-01 MGMT-01] without a token every call is UNAUTHENTICATED: Token empty", func() error {
 		_, err := s.generated().ListOrganization(s.ctx, connect.NewRequest(&organizations.ListOrganizationsRequest{}))
 		return refused(err, connect.CodeUnauthenticated, "UNAUTHENTICATED", "token empty")
 	})
 
-	s.check("ERR-04 an RPC that is not built yet is unimplemented, with details", func() error {
+	s.check("[ERR-04] an RPC that is not built yet is unimplemented, with details", func() error {
 		return refused(s.notBuiltYet(org.Id), connect.CodeUnimplemented, "UNIMPLEMENTED", "")
 	})
 
-	s.check("OAUTH-02 a client with a wrong secret gets the token endpoint's 401 and invalid_client", func() error {
+	s.check("[OAUTH-02] a client with a wrong secret gets the token endpoint's 401 and invalid_client", func() error {
 		_, err := scalekit.NewScalekitClient(s.url, s.clientID, s.secret+"x").Organization().ListOrganization(s.ctx, nil)
 		var refusal *scalekit.Error
 		if !errors.As(err, &refusal) {
@@ -73,12 +73,12 @@ func (s *session) refusals() {
 		return first(equal("status", refusal.StatusCode, http.StatusUnauthorized), holds(strings.Contains(refusal.Message, "invalid_client"), "message %s", refusal.Message))
 	})
 
-	s.check("ORG-05 the organization of these checks is deleted again", func() error { return s.orgs.DeleteOrganization(s.ctx, org.Id) })
+	s.check("[ORG-05] the organization of these checks is deleted again", func() error { return s.orgs.DeleteOrganization(s.ctx, org.Id) })
 }
 
 // limits runs against a server that was started with a small API limit per minute.
 func (s *session) limits() {
-	s.check("ERR-10 EVT-70 over the limit: RESOURCE_EXHAUSTED with RATE_LIMITED", func() error {
+	s.check("[ERR-10 EVT-70] over the limit: RESOURCE_EXHAUSTED with RATE_LIMITED", func() error {
 		limit, err := strconv.Atoi(os.Getenv("NARTHEX_LIMIT_PER_MINUTE"))
 		if err != nil {
 			return err

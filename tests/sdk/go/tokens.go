@@ -118,7 +118,7 @@ func (s *session) restAnswer(token string) (int, string, error) {
 
 func (s *session) tokens() {
 	var token string
-	s.check("OAUTH-01 the SDK validates a token against /keys and decodes its claims strictly", func() error {
+	s.check("[OAUTH-01] the SDK validates a token against /keys and decodes its claims strictly", func() error {
 		var err error
 		if token, err = s.freshToken(); err != nil {
 			return err
@@ -139,7 +139,7 @@ func (s *session) tokens() {
 
 	forged := forgeries(token)
 	for _, what := range slices.Sorted(maps.Keys(forged)) {
-		s.check("MGMT-02 a token "+what+": refused by the SDK, and by the server with 401", func() error {
+		s.check("[MGMT-02] a token "+what+": refused by the SDK, and by the server with 401", func() error {
 			valid, err := s.sdk.ValidateAccessToken(s.ctx, forged[what])
 			status, code, restErr := s.restAnswer(forged[what])
 			return first(
@@ -168,36 +168,65 @@ func (s *session) slashed() {
 	})
 }
 
-// rotation runs `keys rotate` while clients hold what they fetched before.
+// shell runs a command that the runner has put into the environment.
+func shell(variable string) error {
+	if output, err := exec.Command("/bin/sh", "-c", os.Getenv(variable)).CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w: %s", variable, err, output)
+	}
+	return nil
+}
+
+func kid(token string) any { return decoded(strings.Split(token, ".")[0])["kid"] }
+
+// allTake wants every client and the server to accept every token.
+func (s *session) allTake(clients []scalekit.Scalekit, tokens ...string) error {
+	for _, token := range tokens {
+		for number, client := range clients {
+			if valid, err := client.ValidateAccessToken(s.ctx, token); err != nil || !valid {
+				return fmt.Errorf("client %d on the token of %v: %v %w", number, kid(token), valid, err)
+			}
+		}
+		if status, _, err := s.restAnswer(token); err != nil || status != http.StatusOK {
+			return fmt.Errorf("server on the token of %v: %d %w", kid(token), status, err)
+		}
+	}
+	return nil
+}
+
+// rotation publishes a new signing key, which signs later: SDK clients fetch /keys once and live on with it.
 func (s *session) rotation() {
-	s.check("CTL-45 DISC-03 keys rotate: new tokens carry another kid; clients with old keys and new clients take all", func() error {
-		old, err := s.freshToken()
+	before := s.sdk // has fetched /keys in an earlier check
+	during := scalekit.NewScalekitClient(s.url, s.clientID, s.secret)
+	var old string
+
+	s.check("[CTL-45 DISC-03] keys rotate publishes a key that does not sign yet: nothing changes for anyone", func() error {
+		var err error
+		if old, err = s.freshToken(); err != nil {
+			return err
+		}
+		if err := shell("NARTHEX_ROTATE"); err != nil {
+			return err
+		}
+		token, err := s.freshToken()
 		if err != nil {
 			return err
 		}
-		rotate := exec.Command("/bin/sh", "-c", os.Getenv("NARTHEX_ROTATE"))
-		if output, err := rotate.CombinedOutput(); err != nil {
-			return fmt.Errorf("keys rotate: %v: %s", err, output)
+		return first(equal("signing key", kid(token), kid(old)), s.allTake([]scalekit.Scalekit{before, during}, old, token))
+	})
+
+	s.check("[CTL-45 DISC-03] after the overlap the new key signs: clients made during it and later take old and new tokens", func() error {
+		if err := shell("NARTHEX_PASS_OVERLAP"); err != nil {
+			return err
 		}
 		renewed, err := s.freshToken()
 		if err != nil {
 			return err
 		}
-		kid := func(token string) any { return decoded(strings.Split(token, ".")[0])["kid"] }
-		if kid(old) == kid(renewed) {
-			return fmt.Errorf("both tokens are signed by %v", kid(old))
-		}
-		fresh := scalekit.NewScalekitClient(s.url, s.clientID, s.secret)
-		for _, client := range []scalekit.Scalekit{s.sdk, fresh} {
-			for _, token := range []string{old, renewed} {
-				if valid, err := client.ValidateAccessToken(s.ctx, token); err != nil || !valid {
-					return fmt.Errorf("token of %v: %v %v", kid(token), valid, err)
-				}
-				if status, _, err := s.restAnswer(token); err != nil || status != http.StatusOK {
-					return fmt.Errorf("server on token of %v: %d %v", kid(token), status, err)
-				}
-			}
-		}
-		return nil
+		after := scalekit.NewScalekitClient(s.url, s.clientID, s.secret)
+		return first(
+			holds(kid(renewed) != kid(old), "both tokens are signed by %v", kid(old)),
+			s.allTake([]scalekit.Scalekit{during, after}, old, renewed),
+			s.allTake([]scalekit.Scalekit{before}, old),
+		)
 	})
 }

@@ -21,7 +21,7 @@ async function run(report, client, url, clientId, secret) {
   const externalId = unique('dup');
   const { organization: org } = await orgs.createOrganization('Errors', { externalId });
   try {
-    await report.check('ORG-02 ERR-03 an empty display name is a bad request that names the field and the rule', async () => {
+    await report.check('[ORG-02 ERR-03] an empty display name is a bad request that names the field and the rule', async () => {
       const error = await refused(
         () => orgs.createOrganization(''), ScalekitBadRequestException, CODE.INVALID_ARGUMENT, 'INVALID_ARGUMENT',
       );
@@ -29,31 +29,31 @@ async function run(report, client, url, clientId, secret) {
       assert.ok(violations.some((v) => v.field.endsWith('display_name') && v.constraint === 'string.min_len'), JSON.stringify(violations));
     });
 
-    await report.check('ORG-04 a duplicate external id is a bad request that says: already exists', () =>
+    await report.check('[ORG-04] a duplicate external id is a bad request that says: already exists', () =>
       refused(
         () => orgs.createOrganization('Twin', { externalId }),
         ScalekitBadRequestException, CODE.INVALID_ARGUMENT, 'INVALID_ARGUMENT', 'already exists',
       ));
 
-    await report.check('ERR-01 an unknown organization is not found', () =>
+    await report.check('[ERR-01] an unknown organization is not found', () =>
       refused(() => orgs.getOrganization('org_100000000000000000'), ScalekitNotFoundException, CODE.NOT_FOUND, 'NOT_FOUND'));
 
-    await report.check('CTL-03 MGMT-04 an RPC for workspace members refuses an API client with PERMISSION_DENIED', () =>
+    await report.check('[CTL-03 MGMT-04] an RPC for workspace members refuses an API client with PERMISSION_DENIED', () =>
       refused(
         () => orgs.coreClient.connectExec(orgs.client.getPortalLinks, { id: org.id }),
         ScalekitForbiddenException, CODE.PERMISSION_DENIED, 'PERMISSION_DENIED',
       ));
 
-    await report.check('ERR-04 an RPC that is not built yet is not implemented, with details', () =>
+    await report.check('[ERR-04] an RPC that is not built yet is not implemented, with details', () =>
       refused(() => notBuiltYet(client, org.id), ScalekitNotImplementedException, CODE.UNIMPLEMENTED, 'UNIMPLEMENTED'));
 
-    await report.check('OAUTH-02 a wrong client secret: generateClientToken is refused as unauthorized', () =>
+    await report.check('[OAUTH-02] a wrong client secret: generateClientToken is refused as unauthorized', () =>
       refused(
         () => client.generateClientToken(clientId, `${secret}x`),
         ScalekitUnauthorizedException, CODE.UNAUTHENTICATED, 'Unauthorized',
       ));
 
-    await report.check('CTL-01 MGMT-01 a client with a wrong secret cannot call: its token request is answered 401', async () => {
+    await report.check('[CTL-01 MGMT-01] a client with a wrong secret cannot call: its token request is answered 401', async () => {
       const intruder = new ScalekitClient(url, clientId, `${secret}x`);
       await assert.rejects(() => intruder.organization.listOrganization(), (error) => {
         // The SDK lets the token endpoint's answer out as it is (sdk-clients §4).
@@ -68,7 +68,7 @@ async function run(report, client, url, clientId, secret) {
 
 // How often one failing call reaches the server: this SDK resends only on 14 and 16.
 async function counted(report, client) {
-  await report.check('ERR-01 a call that is not found is executed once', async () => {
+  await report.check('[ERR-01] a call that is not found is executed once', async () => {
     const orgs = client.organization;
     const original = orgs.client.getOrganization;
     let calls = 0;
@@ -88,7 +88,7 @@ async function counted(report, client) {
 // Against a server that was started with a small API limit per minute.
 async function limits(report, client) {
   const limit = Number(process.env.NARTHEX_LIMIT_PER_MINUTE);
-  await report.check('ERR-10 EVT-70 over the limit: TooManyRequests with RATE_LIMITED, not resent', async () => {
+  await report.check('[ERR-10 EVT-70] over the limit: TooManyRequests with RATE_LIMITED, not resent', async () => {
     let answered = 0;
     let caught;
     const started = Date.now();

@@ -29,7 +29,7 @@ async function run(report, client, origin) {
 }
 
 async function life(report, orgs, create) {
-  await report.check('ORG-01 API-06 create with a display name only: org_ id and both timestamps', async () => {
+  await report.check('[ORG-01 API-06] create with a display name only: org_ id and both timestamps', async () => {
     const plain = await create('Plain Organization');
     assert.match(plain.id, /^org_[0-9]{15,28}$/);
     assert.equal(plain.displayName, 'Plain Organization');
@@ -40,7 +40,7 @@ async function life(report, orgs, create) {
 
   const externalId = unique('crm');
   let full;
-  await report.check('ORG-03 ORG-08 external id, slug and logo are stored by create; get by id and by external id', async () => {
+  await report.check('[ORG-03 ORG-08] external id, slug and logo are stored by create; get by id and by external id', async () => {
     const slug = `${unique('acme')}.example.com`;
     full = await create('Full Organization', { externalId, slug, logoUrl: 'https://cdn.example.com/logo' });
     for (const { organization } of [await orgs.getOrganization(full.id), await orgs.getOrganizationByExternalId(externalId)]) {
@@ -51,12 +51,12 @@ async function life(report, orgs, create) {
     }
   });
 
-  await report.check('ORG-10 the organization created last is the first of the list', async () => {
+  await report.check('[ORG-10] the organization created last is the first of the list', async () => {
     const newest = await create('Newest Organization');
     assert.equal((await orgs.listOrganization({ pageSize: 1 })).organizations[0].id, newest.id);
   });
 
-  await report.check('ORG-06 ORG-07 metadata is set by update; a later update of the name leaves it', async () => {
+  await report.check('[ORG-06 ORG-07] metadata is set by update; a later update of the name leaves it', async () => {
     await orgs.updateOrganization(full.id, { metadata: { plan: 'gold', 'tier-2': 'ü€' } });
     const { organization } = await orgs.updateOrganization(full.id, { displayName: 'Renamed' });
     assert.equal(organization.displayName, 'Renamed');
@@ -64,7 +64,7 @@ async function life(report, orgs, create) {
     assert.equal(organization.externalId, externalId);
   });
 
-  await report.check('ORG-08 ORG-09 update by external id; empty text clears slug and logo', async () => {
+  await report.check('[ORG-08 ORG-09] update by external id; empty text clears slug and logo', async () => {
     const { organization } = await orgs.updateOrganizationByExternalId(externalId, { slug: '', logoUrl: '' });
     assert.equal(organization.id, full.id);
     assert.ok(!organization.slug && !organization.logoUrl, 'still set');
@@ -74,7 +74,7 @@ async function life(report, orgs, create) {
 async function settings(report, orgs, create, origin) {
   const org = await create('Settings Organization');
 
-  await report.check('ORG-12 features: sso then dir_sync, off at first; only the named one changes', async () => {
+  await report.check('[ORG-12] features: sso then dir_sync, off at first; only the named one changes', async () => {
     assert.deepEqual(features((await orgs.getOrganization(org.id)).organization), [['sso', false], ['dir_sync', false]]);
     const on = await orgs.updateOrganizationSettings(org.id, { features: [{ name: 'dir_sync', enabled: true }] });
     assert.deepEqual(features(on.organization), [['sso', false], ['dir_sync', true]]);
@@ -84,7 +84,7 @@ async function settings(report, orgs, create, origin) {
     );
   });
 
-  await report.check('CTL-57 a portal link for a disabled feature is refused; without features it is made', async () => {
+  await report.check('[CTL-57] a portal link for a disabled feature is refused; without features it is made', async () => {
     // The SDK's own method names no feature; its generated client does.
     await refused(
       () => orgs.coreClient.connectExec(orgs.client.generatePortalLink, { id: org.id, features: [2] }),
@@ -96,7 +96,7 @@ async function settings(report, orgs, create, origin) {
     assert.ok(Number(link.expireTime.seconds) > Date.now() / 1000, 'expires in the past');
   });
 
-  await report.check('ORG-13 seat cap: set, read back, explicit 0, cleared by null', async () => {
+  await report.check('[ORG-13] seat cap: set, read back, explicit 0, cleared by null', async () => {
     assert.equal((await orgs.upsertUserManagementSettings(org.id, { maxAllowedUsers: 25 })).maxAllowedUsers, 25);
     assert.equal((await orgs.getOrganizationUserManagementSetting(org.id)).settings.maxAllowedUsers, 25);
     assert.equal((await orgs.upsertUserManagementSettings(org.id, { maxAllowedUsers: 0 })).maxAllowedUsers, 0);
@@ -108,13 +108,13 @@ async function settings(report, orgs, create, origin) {
 async function sessionPolicy(report, orgs, create) {
   const org = await create('Policy Organization');
 
-  await report.check('ORG-14 session policy: APPLICATION without timeouts at first', async () => {
+  await report.check('[ORG-14] session policy: APPLICATION without timeouts at first', async () => {
     const policy = await orgs.getOrganizationSessionPolicy(org.id);
     assert.equal(policy.policySource, SOURCE.APPLICATION);
     assert.equal(policy.absoluteSessionTimeout, undefined);
   });
 
-  await report.check('ORG-14 CUSTOM in DAYS and HOURS comes back in MINUTES; APPLICATION drops it again', async () => {
+  await report.check('[ORG-14] CUSTOM in DAYS and HOURS comes back in MINUTES; APPLICATION drops it again', async () => {
     await orgs.updateOrganizationSessionPolicy(org.id, {
       policySource: 'CUSTOM',
       absoluteSessionTimeout: 2,
@@ -133,7 +133,7 @@ async function sessionPolicy(report, orgs, create) {
     assert.deepEqual([reverted.policySource, reverted.absoluteSessionTimeout], [SOURCE.APPLICATION, undefined]);
   });
 
-  await report.check('ORG-14 an idle timeout that is not below the absolute one is refused', async () => {
+  await report.check('[ORG-14] an idle timeout that is not below the absolute one is refused', async () => {
     await refused(
       () => orgs.updateOrganizationSessionPolicy(org.id, {
         policySource: 'CUSTOM',
@@ -154,12 +154,12 @@ async function search(report, orgs, create) {
   const second = await create('Searchable by external id', { externalId: `ext-${word}` });
   const ids = (page) => page.organizations.map((organization) => organization.id).sort();
 
-  await report.check('ORG-11 search finds by name and external id without regard to case, and by id', async () => {
+  await report.check('[ORG-11] search finds by name and external id without regard to case, and by id', async () => {
     assert.deepEqual(ids(await orgs.searchOrganization(word)), [first.id, second.id].sort());
     assert.deepEqual(ids(await orgs.searchOrganization(first.id)), [first.id]);
   });
 
-  await report.check('ORG-11 search: pages of one; nothing found is an empty list with total 0', async () => {
+  await report.check('[ORG-11] search: pages of one; nothing found is an empty list with total 0', async () => {
     const page = await orgs.searchOrganization(word, 1);
     const next = await orgs.searchOrganization(word, 1, page.nextPageToken);
     assert.deepEqual([...ids(page), ...ids(next)].sort(), [first.id, second.id].sort());
@@ -168,7 +168,7 @@ async function search(report, orgs, create) {
     assert.deepEqual([none.organizations.length, none.totalSize, none.nextPageToken], [0, 0, '']);
   });
 
-  await report.check('ORG-11 a query of two characters and a page of 31 are refused', async () => {
+  await report.check('[ORG-11] a query of two characters and a page of 31 are refused', async () => {
     for (const call of [() => orgs.searchOrganization('ab'), () => orgs.searchOrganization('abc', 31)]) {
       await refused(call, ScalekitBadRequestException, CODE.INVALID_ARGUMENT, 'INVALID_ARGUMENT');
     }
@@ -178,7 +178,7 @@ async function search(report, orgs, create) {
 async function endOfLife(report, orgs) {
   const externalId = unique('gone');
   let doomed;
-  await report.check('ORG-05 after delete: not found by id and by external id', async () => {
+  await report.check('[ORG-05] after delete: not found by id and by external id', async () => {
     doomed = (await orgs.createOrganization('Doomed', { externalId })).organization;
     await orgs.deleteOrganization(doomed.id);
     for (const call of [
@@ -190,7 +190,7 @@ async function endOfLife(report, orgs) {
     }
   });
 
-  await report.check('ORG-05 the external id of a deleted organization is free at once', async () => {
+  await report.check('[ORG-05] the external id of a deleted organization is free at once', async () => {
     const again = (await orgs.createOrganization('Reborn', { externalId })).organization;
     assert.notEqual(again.id, doomed.id);
     await orgs.deleteOrganization(again.id);

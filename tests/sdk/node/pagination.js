@@ -27,7 +27,7 @@ async function run(report, client) {
       made.push((await orgs.createOrganization(`Page Row ${row}`)).organization.id);
     }
     for (const size of [100, 30, 1]) {
-      await report.check(`ORG-10 API-05 ${ROWS} organizations in pages of ${size}: each once, newest first, totalSize true`, async () => {
+      await report.check(`[ORG-10 API-05] ${ROWS} organizations in pages of ${size}: each once, newest first, totalSize true`, async () => {
         const found = await pages(orgs, size);
         const rows = found.flatMap(ids);
         assert.equal(new Set(rows).size, rows.length, 'a row came twice');
@@ -39,7 +39,7 @@ async function run(report, client) {
       });
     }
 
-    await report.check('API-05 prevPageToken leads back through the same pages', async () => {
+    await report.check('[API-05] prevPageToken leads back through the same pages', async () => {
       const forward = await pages(orgs, 30);
       const backward = [forward.at(-1)];
       while (backward[0].prevPageToken) {
@@ -49,7 +49,7 @@ async function run(report, client) {
       assert.deepEqual(backward.map(ids), forward.map(ids));
     });
 
-    await report.check('API-05 no page size means 10; a malformed token is refused', async () => {
+    await report.check('[API-05] no page size means 10; a malformed token is refused', async () => {
       assert.equal((await orgs.listOrganization()).organizations.length, 10);
       await refused(
         () => orgs.listOrganization({ pageSize: 10, pageToken: '%%% not a token' }),

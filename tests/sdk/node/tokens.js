@@ -32,7 +32,7 @@ function forgeries(token) {
 
 async function run(report, client, url, origin, clientId) {
   let token;
-  await report.check('OAUTH-01 the SDK gets a token, validates it against /keys and reads the claims', async () => {
+  await report.check('[OAUTH-01] the SDK gets a token, validates it against /keys and reads the claims', async () => {
     token = await client.getClientAccessToken();
     assert.equal(await client.validateAccessToken(token), true);
     const claims = await client.validateToken(token, { issuer: origin });
@@ -42,7 +42,7 @@ async function run(report, client, url, origin, clientId) {
   });
 
   for (const [what, forged] of forgeries(token)) {
-    await report.check(`MGMT-02 a token ${what}: refused by the SDK, and by the server with 401 and code 16`, async () => {
+    await report.check(`[MGMT-02] a token ${what}: refused by the SDK, and by the server with 401 and code 16`, async () => {
       assert.equal(await client.validateAccessToken(forged), false, "SDK's verdict");
       const answer = await fetch(`${url}/api/v1/organizations`, { headers: { authorization: `Bearer ${forged}` } });
       const body = await answer.json();
@@ -50,37 +50,50 @@ async function run(report, client, url, origin, clientId) {
     });
   }
 
-  await report.check('MGMT-02 a client whose token went stale sees 16, fetches another and carries on', async () => {
+  await report.check('[MGMT-02] a client whose token went stale sees 16, fetches another and carries on', async () => {
     client.coreClient.accessToken = 'stale';
     await client.organization.listOrganization({ pageSize: 1 });
     assert.notEqual(client.coreClient.accessToken, 'stale');
   });
 
-  await report.check('OAUTH-03 twenty first calls at once: each finds its token', async () => {
+  await report.check('[OAUTH-03] twenty first calls at once: each finds its token', async () => {
     const fresh = new ScalekitClient(url, clientId, process.env.SCALEKIT_CLIENT_SECRET);
     const answers = await Promise.all(Array.from({ length: 20 }, () => fresh.organization.listOrganization({ pageSize: 1 })));
     assert.equal(answers.length, 20);
   });
 }
 
-// `keys rotate` while SDK clients hold what they fetched before.
+// A new signing key is published first and signs later: SDK clients fetch /keys once and live on with it.
 async function rotation(report, url, clientId, secret) {
-  const cached = new ScalekitClient(url, clientId, secret);
-  await report.check('CTL-45 DISC-03 keys rotate: new tokens carry another kid; clients with old keys and new clients take all', async () => {
-    const old = await cached.getClientAccessToken();
-    assert.equal(await cached.validateAccessToken(old), true);
-    execFileSync('/bin/sh', ['-c', process.env.NARTHEX_ROTATE], { stdio: ['ignore', 'ignore', 'inherit'] });
-    const renewed = await cached.getClientAccessToken();
-    assert.notEqual(kid(old), kid(renewed), 'both tokens are signed by the same key');
-    const fresh = new ScalekitClient(url, clientId, secret);
-    for (const client of [cached, fresh]) {
-      assert.equal(await client.validateAccessToken(old), true, 'old token');
-      assert.equal(await client.validateAccessToken(renewed), true, 'new token');
-    }
-    for (const token of [old, renewed]) {
+  const command = (line) => execFileSync('/bin/sh', ['-c', line], { stdio: ['ignore', 'ignore', 'inherit'] });
+  const make = async () => {
+    const client = new ScalekitClient(url, clientId, secret);
+    return { client, token: await client.getClientAccessToken() };
+  };
+  const allTake = async (clients, tokens) => {
+    for (const token of tokens) {
+      for (const client of clients) assert.equal(await client.validateAccessToken(token), true, `token of ${kid(token)}`);
       const answer = await fetch(`${url}/api/v1/organizations`, { headers: { authorization: `Bearer ${token}` } });
-      assert.equal(answer.status, 200);
+      assert.equal(answer.status, 200, `server's answer to the token of ${kid(token)}`);
     }
+  };
+  const before = await make();
+  assert.equal(await before.client.validateAccessToken(before.token), true);
+  let during;
+
+  await report.check('[CTL-45 DISC-03] keys rotate publishes a key that does not sign yet: nothing changes for anyone', async () => {
+    command(process.env.NARTHEX_ROTATE);
+    during = await make();
+    assert.equal(kid(during.token), kid(before.token), 'signing key during the overlap');
+    await allTake([before.client, during.client], [before.token, during.token]);
+  });
+
+  await report.check('[CTL-45 DISC-03] after the overlap the new key signs: clients made during it and later take old and new tokens', async () => {
+    command(process.env.NARTHEX_PASS_OVERLAP);
+    const after = await make();
+    assert.notEqual(kid(after.token), kid(before.token), 'both tokens are signed by the same key');
+    await allTake([during.client, after.client], [before.token, after.token]);
+    assert.equal(await before.client.validateAccessToken(before.token), true, 'old token in the client that knows the old key only');
   });
 }
 

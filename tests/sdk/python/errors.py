@@ -36,7 +36,7 @@ def run(report, client, environment_url, client_id, client_secret):
     external_id = unique("dup")
     org = orgs.create_organization(CreateOrganization(display_name="Errors", external_id=external_id))[0].organization
     try:
-        with report.check("ORG-02 ERR-03 an empty display name is a bad request that names the field and the rule"):
+        with report.check("[ORG-02 ERR-03] an empty display name is a bad request that names the field and the rule"):
             error = refused(
                 lambda: orgs.create_organization(CreateOrganization(display_name="")),
                 ScalekitBadRequestException, "INVALID_ARGUMENT", "INVALID_ARGUMENT",
@@ -45,7 +45,7 @@ def run(report, client, environment_url, client_id, client_secret):
             holds(named, f"no violation of display_name in {violations(error)}")
             equal(violations(error)[named[0]], "string.min_len", "constraint")
 
-        with report.check("ORG-02 ORG-06 a name of 201 characters and metadata beyond its limits are bad requests"):
+        with report.check("[ORG-02 ORG-06] a name of 201 characters and metadata beyond its limits are bad requests"):
             insecure_logo = [{"display_name": "Logo", "logo_url": "http://cdn.example.com/logo.png"}] if HAS_LOGO else []
             for fields in (
                 {"display_name": "x" * 201},
@@ -61,7 +61,7 @@ def run(report, client, environment_url, client_id, client_secret):
                     ScalekitBadRequestException, "INVALID_ARGUMENT", "INVALID_ARGUMENT",
                 )
 
-        with report.check("ORG-04 a duplicate external id is a bad request that says already exists, and leaves nothing behind"):
+        with report.check("[ORG-04] a duplicate external id is a bad request that says already exists, and leaves nothing behind"):
             before = orgs.list_organizations(page_size=1)[0].total_size
             refused(
                 lambda: orgs.create_organization(CreateOrganization(display_name="Twin", external_id=external_id)),
@@ -71,7 +71,7 @@ def run(report, client, environment_url, client_id, client_secret):
             equal(orgs.list_organizations(page_size=1)[0].total_size, before, "total_size after the refused create")
             equal(orgs.get_organization_by_external_id(external_id)[0].organization.id, org.id, "owner of the external id")
 
-        with report.check("ERR-01 an unknown organization is not found"):
+        with report.check("[ERR-01] an unknown organization is not found"):
             for call in (
                 lambda: orgs.get_organization("org_100000000000000000"),
                 lambda: orgs.update_organization("org_100000000000000000", UpdateOrganization(display_name="x")),
@@ -79,7 +79,7 @@ def run(report, client, environment_url, client_id, client_secret):
             ):
                 refused(call, ScalekitNotFoundException, "NOT_FOUND", "NOT_FOUND")
 
-        with report.check("CTL-03 MGMT-04 an RPC for workspace members refuses an API client with PERMISSION_DENIED"):
+        with report.check("[CTL-03 MGMT-04] an RPC for workspace members refuses an API client with PERMISSION_DENIED"):
             refused(
                 lambda: client.core_client.grpc_exec(
                     orgs.organization_service.GetPortalLinks.with_call, GetPortalLinkRequest(id=org.id)
@@ -87,10 +87,10 @@ def run(report, client, environment_url, client_id, client_secret):
                 ScalekitForbiddenException, "PERMISSION_DENIED", "PERMISSION_DENIED",
             )
 
-        with report.check("ERR-04 an RPC that is not built yet is not implemented, with details"):
+        with report.check("[ERR-04] an RPC that is not built yet is not implemented, with details"):
             refused(lambda: not_built_yet(client, org.id), ScalekitNotImplementedException, "UNIMPLEMENTED", "UNIMPLEMENTED")
 
-        with report.check("OAUTH-02 a wrong client secret is refused when the client is made"):
+        with report.check("[OAUTH-02] a wrong client secret is refused when the client is made"):
             error = refused(
                 lambda: ScalekitClient(environment_url, client_id, client_secret + "x"),
                 ScalekitUnauthorizedException, "UNAUTHENTICATED", "Unauthorized",
@@ -112,7 +112,7 @@ def counted(report, client, executions):
             Counting.calls += 1
             return original.with_call(*arguments, **options)
 
-    with report.check(f"ERR-01 a call that is not found is executed {executions} time(s), not in a loop"):
+    with report.check(f"[ERR-01] a call that is not found is executed {executions} time(s), not in a loop"):
         service.GetOrganization = Counting()
         try:
             refused(
@@ -127,7 +127,7 @@ def counted(report, client, executions):
 def limits(report, client):
     """Against a server that was started with a small API limit per minute."""
     limit = int(os.environ["NARTHEX_LIMIT_PER_MINUTE"])
-    with report.check("ERR-10 EVT-69 over the limit: too many requests, RATE_LIMITED, within one minute's allowance"):
+    with report.check("[ERR-10 EVT-69] over the limit: too many requests, RATE_LIMITED, within one minute's allowance"):
         answered = 0
         try:
             while answered <= limit * 3:
@@ -139,7 +139,7 @@ def limits(report, client):
         else:
             raise AssertionError(f"{answered} requests answered although the limit is {limit} per minute")
 
-    with report.check("ERR-10 over REST the same limit is 429 with Retry-After and RATE_LIMITED"):
+    with report.check("[ERR-10] over REST the same limit is 429 with Retry-After and RATE_LIMITED"):
         headers = {"authorization": f"Bearer {client.core_client.access_token}"}
         for _ in range(3):  # the bucket leaks: one request may have become free just now
             response = requests.get(client.core_client.env_url + "/api/v1/organizations", headers=headers, timeout=10)

@@ -26,7 +26,7 @@ def run(report, client):
     ]
     try:
         for size in (100, 30, 1):
-            with report.check(f"ORG-10 API-05 {ROWS} organizations in pages of {size}: each once, newest first, total_size true"):
+            with report.check(f"[ORG-10 API-05] {ROWS} organizations in pages of {size}: each once, newest first, total_size true"):
                 found = pages(orgs, size)
                 ids = [organization.id for page in found for organization in page.organizations]
                 equal(len(ids), len(set(ids)), "distinct rows")
@@ -35,7 +35,7 @@ def run(report, client):
                 equal({len(page.organizations) for page in found[:-1]}, {size}, "rows on a full page")
                 equal(found[0].prev_page_token, "", "prev_page_token of the first page")
 
-        with report.check("API-05 prev_page_token leads back through the same pages"):
+        with report.check("[API-05] prev_page_token leads back through the same pages"):
             forward = pages(orgs, 30)
             token, backward = forward[-1].prev_page_token, [forward[-1]]
             while token:
@@ -46,7 +46,7 @@ def run(report, client):
             rows = [[organization.id for organization in page.organizations] for page in forward]
             equal([[organization.id for organization in page.organizations] for page in reversed(backward)], rows, "pages")
 
-        with report.check("API-05 no page size means 10; more than 100 is cut to 100; a malformed token is refused"):
+        with report.check("[API-05] no page size means 10; more than 100 is cut to 100; a malformed token is refused"):
             equal(len(orgs.list_organizations()[0].organizations), 10, "default page")
             equal(len(orgs.list_organizations(page_size=1000)[0].organizations), 100, "largest page")
             refused(

@@ -45,7 +45,7 @@ def sdk_accepts(client, token):
 
 
 def run(report, client, environment_url, client_id, client_secret):
-    with report.check("OAUTH-01 the SDK gets a token, validates it against /keys and reads the claims"):
+    with report.check("[OAUTH-01] the SDK gets a token, validates it against /keys and reads the claims"):
         token = client.get_client_access_token()
         equal(client.validate_access_token(token), True, "validity")
         options = TokenValidationOptions(issuer=environment_url)
@@ -55,21 +55,21 @@ def run(report, client, environment_url, client_id, client_secret):
         holds(claims["exp"] - claims["iat"] in (86399, 86400), f"lifetime {claims['exp'] - claims['iat']} s")
         equal(client.validate_access_token(token, TokenValidationOptions(issuer="https://elsewhere.example")), False, "other issuer")
 
-    with report.check("DISC-02 /keys holds RSA signature keys named snk_, nothing else"):
+    with report.check("[DISC-02] /keys holds RSA signature keys named snk_, nothing else"):
         keys = requests.get(environment_url + "/keys", timeout=10).json()["keys"]
         holds(keys, "no key")
         for key in keys:
             equal((key["kty"], key["use"], key["alg"]), ("RSA", "sig", "RS256"))
             holds(key["kid"].startswith("snk_") and "d" not in key, key["kid"])
 
-    with report.check("OAUTH-03 /oauth/token and /keys ignore a bogus bearer"):
+    with report.check("[OAUTH-03] /oauth/token and /keys ignore a bogus bearer"):
         bogus = {"authorization": "Bearer bogus"}
         form = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": client_secret}
         equal(requests.post(environment_url + "/oauth/token", data=form, headers=bogus, timeout=10).status_code, 200)
         equal(requests.get(environment_url + "/keys", headers=bogus, timeout=10).status_code, 200)
 
     for what, forged in forgeries(token):
-        with report.check(f"MGMT-02 a token {what}: refused by the SDK, and by the server with 401 and code 16"):
+        with report.check(f"[MGMT-02] a token {what}: refused by the SDK, and by the server with 401 and code 16"):
             equal(sdk_accepts(client, forged), False, "SDK's verdict")
             answer = requests.get(
                 environment_url + "/api/v1/organizations", headers={"authorization": f"Bearer {forged}"}, timeout=10
@@ -77,7 +77,7 @@ def run(report, client, environment_url, client_id, client_secret):
             body = answer.json()
             equal((answer.status_code, body["code"], body["details"][0]["error_code"]), (401, 16, "UNAUTHENTICATED"))
 
-    with report.check("MGMT-03 MGMT-02 a client whose own token went stale carries on"):
+    with report.check("[MGMT-03 MGMT-02] a client whose own token went stale carries on"):
         held = client.core_client.access_token
         client.core_client.access_token = "stale"
         client.organization.list_organizations(page_size=1)
@@ -93,7 +93,7 @@ def run(report, client, environment_url, client_id, client_secret):
 def isolation(report, environment_url, client_id, client_secret):
     """The other environment of the same server knows neither this client nor its tokens."""
     other = os.environ["NARTHEX_PRD_URL"]
-    with report.check("CTL-09 the production environment refuses the development client and its token"):
+    with report.check("[CTL-09] the production environment refuses the development client and its token"):
         error = refused(
             lambda: ScalekitClient(other, client_id, client_secret), ScalekitUnauthorizedException, "UNAUTHENTICATED", "Unauthorized"
         )
@@ -102,7 +102,7 @@ def isolation(report, environment_url, client_id, client_secret):
         answer = requests.get(other + "/api/v1/organizations", headers={"authorization": f"Bearer {token}"}, timeout=10)
         equal((answer.status_code, answer.json()["code"]), (401, 16), "production's answer")
 
-    with report.check("CTL-09 each environment lists its own organizations only"):
+    with report.check("[CTL-09] each environment lists its own organizations only"):
         development = ScalekitClient(environment_url, client_id, client_secret).organization
         production = ScalekitClient(
             other, os.environ["NARTHEX_PRD_CLIENT_ID"], os.environ["NARTHEX_PRD_CLIENT_SECRET"]
@@ -117,22 +117,38 @@ def isolation(report, environment_url, client_id, client_secret):
 
 
 def rotation(report, environment_url, client_id, client_secret):
-    """`keys rotate` while SDK clients hold what they fetched before."""
-    cached = ScalekitClient(environment_url, client_id, client_secret)
-    with report.check("CTL-45 DISC-03 keys rotate: new tokens carry another kid; clients with old keys and new clients take all"):
-        old = cached.get_client_access_token()
-        equal(cached.validate_access_token(old), True, "old token before the rotation")
-        subprocess.run(os.environ["NARTHEX_ROTATE"], shell=True, check=True, stdout=subprocess.DEVNULL)
-        new = cached.get_client_access_token()
-        kids = [jwt.get_unverified_header(token)["kid"] for token in (old, new)]
-        holds(kids[0] != kids[1], f"both tokens are signed by {kids[0]}")
-        equal(cached.validate_access_token(old), True, "old token in the client that holds the old keys")
-        equal(cached.validate_access_token(new), True, "new token in the client that holds the old keys")
-        fresh = ScalekitClient(environment_url, client_id, client_secret)
-        equal(fresh.validate_access_token(new), True, "new token in a new client")
-        equal(fresh.validate_access_token(old), True, "old token in a new client")
+    """A new signing key is published first and signs later: SDK clients fetch /keys once and live on with it."""
 
-    with report.check("CTL-45 the server still takes the old token and the new one"):
-        for token in (old, new):
+    def client():
+        made = ScalekitClient(environment_url, client_id, client_secret)
+        return made, made.get_client_access_token()
+
+    def kid(token):
+        return jwt.get_unverified_header(token)["kid"]
+
+    def all_take(clients, tokens):
+        for name, holder in clients.items():
+            for token in tokens:
+                equal(holder.validate_access_token(token), True, f"token of {kid(token)} in the client {name}")
+        for token in tokens:
             headers = {"authorization": f"Bearer {token}"}
-            equal(requests.get(environment_url + "/api/v1/organizations", headers=headers, timeout=10).status_code, 200)
+            status = requests.get(environment_url + "/api/v1/organizations", headers=headers, timeout=10).status_code
+            equal(status, 200, f"server's answer to the token of {kid(token)}")
+
+    before, old = client()
+    equal(before.validate_access_token(old), True, "old token before the rotation")
+
+    with report.check("[CTL-45 DISC-03] keys rotate publishes a key that does not sign yet: nothing changes for anyone"):
+        subprocess.run(os.environ["NARTHEX_ROTATE"], shell=True, check=True, stdout=subprocess.DEVNULL)
+        published = [key["kid"] for key in requests.get(environment_url + "/keys", timeout=10).json()["keys"]]
+        holds(kid(old) in published and len(published) >= 2, f"published: {published}")
+        during, token = client()
+        equal(kid(token), kid(old), "signing key during the overlap")
+        all_take({"made before": before, "made during the overlap": during}, [old, token])
+
+    with report.check("[CTL-45 DISC-03] after the overlap the new key signs: clients made during it and later take old and new tokens"):
+        subprocess.run(os.environ["NARTHEX_PASS_OVERLAP"], shell=True, check=True, stdout=subprocess.DEVNULL)
+        after, new = client()
+        holds(kid(new) != kid(old), f"both tokens are signed by {kid(old)}")
+        all_take({"made during the overlap": during, "made afterwards": after}, [old, new])
+        equal(before.validate_access_token(old), True, "old token in the client that knows the old key only")

@@ -55,11 +55,11 @@ final class Organizations {
     sessionPolicy();
     search();
     endOfLife();
-    report.check("ORG-05 what the ring made is deleted again", () -> made.forEach(orgs::deleteById));
+    report.check("[ORG-05] what the ring made is deleted again", () -> made.forEach(orgs::deleteById));
   }
 
   private void life() {
-    report.check("ORG-01 API-06 create with a display name only: org_ id and both timestamps", () -> {
+    report.check("[ORG-01 API-06] create with a display name only: org_ id and both timestamps", () -> {
       Organization plain = create(named("Plain Organization"));
       holds(plain.getId().matches("org_[0-9]{15,28}"), plain.getId());
       equal("display name", plain.getDisplayName(), "Plain Organization");
@@ -70,7 +70,7 @@ final class Organizations {
 
     String externalId = unique("crm");
     Organization[] full = new Organization[1];
-    report.check("ORG-03 ORG-06 ORG-08 external id, metadata, slug and logo come back from create, get and get by external id", () -> {
+    report.check("[ORG-03 ORG-06 ORG-08] external id, metadata, slug and logo come back from create, get and get by external id", () -> {
       String slug = unique("acme") + ".example.com";
       full[0] =
           create(
@@ -88,12 +88,12 @@ final class Organizations {
       }
     });
 
-    report.check("ORG-10 the organization created last is the first of the list", () -> {
+    report.check("[ORG-10] the organization created last is the first of the list", () -> {
       Organization newest = create(named("Newest Organization"));
       equal("first id", orgs.listOrganizations(1, null).getOrganizations(0).getId(), newest.getId());
     });
 
-    report.check("ORG-07 ORG-09 an update of one field, by id and by external id, leaves the others", () -> {
+    report.check("[ORG-07 ORG-09] an update of one field, by id and by external id, leaves the others", () -> {
       orgs.updateById(full[0].getId(), UpdateOrganization.newBuilder().setDisplayName("Renamed").build());
       Organization updated = orgs.updateByExternalId(externalId, UpdateOrganization.newBuilder().setLogoUrl("").build());
       equal("display name", updated.getDisplayName(), "Renamed");
@@ -110,7 +110,7 @@ final class Organizations {
   private void settings() {
     Organization org = create(named("Settings Organization"));
 
-    report.check("ORG-12 element 0 of the features is sso, element 1 dir_sync; only the named one changes", () -> {
+    report.check("[ORG-12] element 0 of the features is sso, element 1 dir_sync; only the named one changes", () -> {
       List<OrganizationSettingsFeature> before = orgs.getById(org.getId()).getSettings().getFeaturesList();
       equal("features", before.subList(0, 2), List.of(feature("sso", false), feature("dir_sync", false)));
       Organization on = orgs.updateOrganizationSettings(org.getId(), List.of(feature("dir_sync", true)));
@@ -118,7 +118,7 @@ final class Organizations {
       refused(() -> orgs.updateOrganizationSettings(org.getId(), List.of(feature("teleport", true))), 3, "INVALID_ARGUMENT", "");
     });
 
-    report.check("CTL-57 a portal link for a disabled feature gives INVALID_ARGUMENT; for an enabled one a location and an expiry", () -> {
+    report.check("[CTL-57] a portal link for a disabled feature gives INVALID_ARGUMENT; for an enabled one a location and an expiry", () -> {
       refused(() -> orgs.generatePortalLinkForFeatures(org.getId(), List.of(Feature.sso)), 3, "INVALID_ARGUMENT", "");
       for (Link link : List.of(orgs.generatePortalLink(org.getId()), orgs.generatePortalLinkForFeatures(org.getId(), List.of(Feature.dir_sync)))) {
         holds(link.getLocation().startsWith(origin + "/"), link.getLocation());
@@ -126,7 +126,7 @@ final class Organizations {
       }
     });
 
-    report.check("ORG-13 seat cap: set, 0 comes back as an explicit 0, null clears it", () -> {
+    report.check("[ORG-13] seat cap: set, 0 comes back as an explicit 0, null clears it", () -> {
       equal("cap", orgs.upsertUserManagementSettings(org.getId(), 25).getMaxAllowedUsers().getValue(), 25);
       holds(orgs.upsertUserManagementSettings(org.getId(), 0).hasMaxAllowedUsers(), "0 came back as absent");
       holds(!orgs.upsertUserManagementSettings(org.getId(), null).hasMaxAllowedUsers(), "the cap is still set");
@@ -138,7 +138,7 @@ final class Organizations {
     UpdateOrganizationSessionPolicyRequest.Builder request =
         UpdateOrganizationSessionPolicyRequest.newBuilder().setOrganizationId(org.getId());
 
-    report.check("ORG-14 session policy: APPLICATION at first; CUSTOM in DAYS and HOURS comes back in MINUTES; reverted", () -> {
+    report.check("[ORG-14] session policy: APPLICATION at first; CUSTOM in DAYS and HOURS comes back in MINUTES; reverted", () -> {
       OrganizationSessionPolicySettings before = orgs.getOrganizationSessionPolicy(org.getId());
       equal("source", before.getPolicySource(), SessionPolicyType.APPLICATION);
       holds(!before.hasAbsoluteSessionTimeout() && !before.hasIdleSessionTimeout(), "timeouts present");
@@ -168,7 +168,7 @@ final class Organizations {
   }
 
   private void search() {
-    report.check("ORG-11 search finds by name without regard to case", () -> {
+    report.check("[ORG-11] search finds by name without regard to case", () -> {
       String word = "zq" + UUID.randomUUID().toString().substring(0, 8);
       Organization hit = create(named("Searchable " + word.toUpperCase(java.util.Locale.ROOT)));
       equal("hits", orgs.search(word, 10, "").getOrganizationsList().stream().map(Organization::getId).toList(), List.of(hit.getId()));
@@ -176,7 +176,7 @@ final class Organizations {
   }
 
   private void endOfLife() {
-    report.check("ORG-09 ORG-05 delete by external id: not found afterwards; the external id is free at once", () -> {
+    report.check("[ORG-09 ORG-05] delete by external id: not found afterwards; the external id is free at once", () -> {
       String externalId = unique("gone");
       Organization doomed = orgs.create(named("Doomed").setExternalId(externalId).build());
       orgs.deleteByExternalId(externalId);

@@ -45,7 +45,7 @@ final class Pagination {
     Set<String> own = new HashSet<>(newestFirst);
 
     for (int size : new int[] {100, 30, 1}) {
-      report.check("ORG-10 API-05 " + ROWS + " organizations in pages of " + size + ": each once, newest first, total_size true", () -> {
+      report.check("[ORG-10 API-05] " + ROWS + " organizations in pages of " + size + ": each once, newest first, total_size true", () -> {
         List<ListOrganizationsResponse> found = pages(orgs, size);
         List<String> all = found.stream().flatMap(page -> ids(page).stream()).toList();
         equal("distinct rows", new HashSet<>(all).size(), all.size());
@@ -58,7 +58,7 @@ final class Pagination {
       });
     }
 
-    report.check("API-05 prev_page_token leads back through the same pages; a malformed token is refused", () -> {
+    report.check("[API-05] prev_page_token leads back through the same pages; a malformed token is refused", () -> {
       List<ListOrganizationsResponse> forward = pages(orgs, 30);
       int at = forward.size() - 1;
       String token = forward.get(at).getPrevPageToken();
@@ -73,6 +73,6 @@ final class Pagination {
       refused(() -> orgs.listOrganizations(10, "%%% not a token"), 3, "INVALID_ARGUMENT", "");
     });
 
-    report.check("ORG-05 the rows are deleted again", () -> newestFirst.forEach(orgs::deleteById));
+    report.check("[ORG-05] the rows are deleted again", () -> newestFirst.forEach(orgs::deleteById));
   }
 }

@@ -25,7 +25,7 @@ final class Refusals {
     CreateOrganization taken = CreateOrganization.newBuilder().setDisplayName("Errors").setExternalId(externalId).build();
     Organization org = orgs.create(taken);
 
-    report.check("ORG-02 ERR-03 an empty display name gives INVALID_ARGUMENT and names the field and the rule", () -> {
+    report.check("[ORG-02 ERR-03] an empty display name gives INVALID_ARGUMENT and names the field and the rule", () -> {
       APIException error = refused(() -> orgs.create(CreateOrganization.getDefaultInstance()), 3, "INVALID_ARGUMENT", "");
       holds(
           error.getErrorInfo().getValidationErrorInfo().getFieldViolationsList().stream()
@@ -33,30 +33,30 @@ final class Refusals {
           error.getErrorInfo().toString());
     });
 
-    report.check("ORG-04 a duplicate external id says: already exists",
+    report.check("[ORG-04] a duplicate external id says: already exists",
         () -> refused(() -> orgs.create(taken), 3, "INVALID_ARGUMENT", "already exists"));
 
-    report.check("ERR-01 an unknown organization is not found",
+    report.check("[ERR-01] an unknown organization is not found",
         () -> refused(() -> orgs.getById("org_100000000000000000"), 5, "NOT_FOUND", ""));
 
-    report.check("CTL-03 MGMT-04 an RPC for workspace members refuses an API client with PERMISSION_DENIED",
+    report.check("[CTL-03 MGMT-04] an RPC for workspace members refuses an API client with PERMISSION_DENIED",
         () -> refused(() -> orgs.portalLinksAsMember(org.getId()), 7, "PERMISSION_DENIED", ""));
 
-    report.check("ERR-04 an RPC that is not built yet is unimplemented, with details",
+    report.check("[ERR-04] an RPC that is not built yet is unimplemented, with details",
         () -> refused(() -> notBuiltYet(client, org.getId()), 12, "UNIMPLEMENTED", ""));
 
-    report.check("OAUTH-02 a client with a wrong secret gets 401 and invalid_client from the token endpoint", () -> {
+    report.check("[OAUTH-02] a client with a wrong secret gets 401 and invalid_client from the token endpoint", () -> {
       APIException error =
           refused(() -> new ScalekitClient(url, clientId, secret + "x").organizations().listOrganizations(1, null), 0, null, "invalid_client");
       holds(error.getMessage().contains("401 Unauthorized"), error.getMessage());
     });
 
-    report.check("ORG-05 the organization of these checks is deleted again", () -> orgs.deleteById(org.getId()));
+    report.check("[ORG-05] the organization of these checks is deleted again", () -> orgs.deleteById(org.getId()));
   }
 
   /** Against a server that was started with a small API limit per minute. */
   static void limits(Report report, ScalekitClient client) {
-    report.check("ERR-10 EVT-70 over the limit: RESOURCE_EXHAUSTED with RATE_LIMITED", () -> {
+    report.check("[ERR-10 EVT-70] over the limit: RESOURCE_EXHAUSTED with RATE_LIMITED", () -> {
       int limit = Integer.parseInt(System.getenv("NARTHEX_LIMIT_PER_MINUTE"));
       for (int answered = 0; answered <= limit * 2; answered++) {
         try {
