@@ -215,7 +215,7 @@ impl Error {
         self.0.retry_after_seconds
     }
     /// What really happened; for the log only.
-    pub fn cause(&self) -> Option<&(dyn std::error::Error + Send + Sync)> {
+    pub fn cause(&self) -> Option<&(dyn std::error::Error + Send + Sync + 'static)> {
         self.0.cause.as_deref()
     }
 }

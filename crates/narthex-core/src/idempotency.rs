@@ -13,7 +13,7 @@ use crate::events::Actor;
 use crate::ids::EnvId;
 
 /// How long a key is remembered.
-const LIFETIME: Duration = Duration::from_secs(24 * 3_600);
+const LIFETIME: Duration = Duration::from_hours(24);
 /// Characters of a key.
 const LONGEST: usize = 255;
 
@@ -30,7 +30,8 @@ impl IdempotencyKey {
     /// The key `name` that `caller` sent with `request`: the RPC's name and a rendering of the request that is equal exactly for
     /// equal requests.
     pub fn new(environment: EnvId, caller: &Actor, name: &str, request: &[&str]) -> Result<Self> {
-        if name.is_empty() || name.chars().count() > LONGEST || !name.chars().all(|c| c.is_ascii_graphic() || c == ' ') {
+        if name.is_empty() || name.chars().count() > LONGEST || !name.chars().all(|c| c.is_ascii_graphic() || c == ' ')
+        {
             return Err(Error::invalid(
                 "idempotency-key",
                 "idempotency_key.format",

@@ -121,7 +121,8 @@ impl Scope {
             return numeric(token, size);
         }
         let decoded = BASE64_URL_SAFE_NO_PAD.decode(token.trim_end_matches('=')).ok();
-        let token: Token = decoded.and_then(|json| serde_json::from_slice(&json).ok()).ok_or_else(|| refused("is malformed"))?;
+        let token: Token =
+            decoded.and_then(|json| serde_json::from_slice(&json).ok()).ok_or_else(|| refused("is malformed"))?;
         if token.v != VERSION || token.s != self.seal {
             return Err(refused("belongs to another list"));
         }

@@ -117,9 +117,13 @@ fn write_float(float: f64, out: &mut String) {
         out.push_str(&zeros(n - k));
     } else if 0 < n && n <= 21 {
         let (whole, fraction) = split(n);
-        out.push_str(&format!("{whole}.{fraction}"));
+        out.push_str(whole);
+        out.push('.');
+        out.push_str(fraction);
     } else if -6 < n && n <= 0 {
-        out.push_str(&format!("0.{}{digits}", zeros(-n)));
+        out.push_str("0.");
+        out.push_str(&zeros(-n));
+        out.push_str(&digits);
     } else {
         let (first, rest) = split(1);
         out.push_str(first);
@@ -127,7 +131,8 @@ fn write_float(float: f64, out: &mut String) {
             out.push('.');
             out.push_str(rest);
         }
-        out.push_str(&format!("e{}{}", if n > 0 { '+' } else { '-' }, (n - 1).abs()));
+        out.push_str(if n > 0 { "e+" } else { "e-" });
+        out.push_str(&(n - 1).abs().to_string());
     }
 }
 
@@ -146,10 +151,7 @@ mod tests {
     #[test]
     fn keys_that_look_like_array_indexes_come_first_and_ascending() {
         let value = json!({"b": 1, "10": 2, "9": 3, "01": 4, "-1": 5, "4294967294": 6, "4294967295": 7, "0": 8});
-        assert_eq!(
-            text(&value),
-            r#"{"0":8,"9":3,"10":2,"4294967294":6,"-1":5,"01":4,"4294967295":7,"b":1}"#
-        );
+        assert_eq!(text(&value), r#"{"0":8,"9":3,"10":2,"4294967294":6,"-1":5,"01":4,"4294967295":7,"b":1}"#);
     }
 
     #[test]

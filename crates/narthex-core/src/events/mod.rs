@@ -19,7 +19,7 @@ use crate::ids::{EnvId, EventId, OrganizationId};
 use crate::jobs;
 
 /// How long an event is kept (events reference §8: default 90 days).
-pub const RETENTION: Duration = Duration::from_secs(90 * 24 * 3600);
+pub const RETENTION: Duration = Duration::from_hours(90 * 24);
 
 /// The job kinds that consume every event. One row each is inserted with the event; nobody reads the table of events by cursor,
 /// because ids exist before their commit and a cursor would lose the late ones.
@@ -62,7 +62,9 @@ impl From<&Caller> for Actor {
     fn from(caller: &Caller) -> Self {
         let text = match caller {
             Caller::Anonymous => return Self(Cow::Borrowed("anonymous")),
-            Caller::Client { client_id, .. } | Caller::OrganizationClient { client_id, .. } => format!("client:{client_id}"),
+            Caller::Client { client_id, .. } | Caller::OrganizationClient { client_id, .. } => {
+                format!("client:{client_id}")
+            }
             Caller::User { user, .. } | Caller::Session { user, .. } => format!("user:{user}"),
             Caller::Portal { session, .. } => format!("portal:{session}"),
             Caller::Member { member, .. } => format!("member:{member}"),

@@ -45,11 +45,11 @@ pub struct Kind {
 pub const DATABASE_RETRIES: &[Duration] = &[
     Duration::from_secs(1),
     Duration::from_secs(10),
-    Duration::from_secs(60),
-    Duration::from_secs(600),
-    Duration::from_secs(3_600),
-    Duration::from_secs(6 * 3_600),
-    Duration::from_secs(18 * 3_600),
+    Duration::from_mins(1),
+    Duration::from_mins(10),
+    Duration::from_hours(1),
+    Duration::from_hours(6),
+    Duration::from_hours(18),
 ];
 
 /// A job about to be written.

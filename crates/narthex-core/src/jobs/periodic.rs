@@ -14,7 +14,7 @@ use crate::{counters, events, organizations};
 /// Rows of one transaction.
 pub(crate) const CHUNK: i64 = 500;
 /// How long a sweep may hold its lease without a sign of life.
-const LEASE: Duration = Duration::from_secs(60);
+const LEASE: Duration = Duration::from_mins(1);
 
 /// A sweep.
 struct Periodic {
@@ -38,14 +38,21 @@ macro_rules! expired {
         Run::Expired {
             table: $table,
             delete: concat!(
-                "DELETE FROM ", $table, " WHERE ", $key, " IN (SELECT ", $key, " FROM ", $table,
+                "DELETE FROM ",
+                $table,
+                " WHERE (",
+                $key,
+                ") IN (SELECT ",
+                $key,
+                " FROM ",
+                $table,
                 " WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)"
             ),
         }
     };
 }
 
-const HOUR: Duration = Duration::from_secs(3_600);
+const HOUR: Duration = Duration::from_hours(1);
 
 const SWEEPS: &[Periodic] = &[
     Periodic { name: "counters", every: Duration::from_secs(5), run: Run::Chunk(|tx, _| Box::pin(counters::fold(tx))) },
@@ -54,18 +61,14 @@ const SWEEPS: &[Periodic] = &[
         every: Duration::from_secs(2),
         run: Run::Chunk(|tx, _| Box::pin(organizations::index_pending(tx))),
     },
-    Periodic { name: "portal_links", every: Duration::from_secs(60), run: expired!("portal_links", "id") },
+    Periodic { name: "portal_links", every: Duration::from_mins(1), run: expired!("portal_links", "id") },
     Periodic {
         name: "idempotency_keys",
-        every: Duration::from_secs(300),
-        run: expired!("idempotency_keys", "(environment_id, caller, name)"),
+        every: Duration::from_mins(5),
+        run: expired!("idempotency_keys", "environment_id, caller, name"),
     },
     Periodic { name: "deleted_organizations", every: HOUR, run: expired!("deleted_organizations", "id") },
-    Periodic {
-        name: "events",
-        every: HOUR,
-        run: Run::Chunk(|tx, now| Box::pin(events::audit::sweep(tx, now))),
-    },
+    Periodic { name: "events", every: HOUR, run: Run::Chunk(|tx, now| Box::pin(events::audit::sweep(tx, now))) },
 ];
 
 /// Runs the sweeps that are due; how many.
@@ -80,15 +83,18 @@ pub(super) async fn run_due(core: &Core, holder: i64) -> Result<usize> {
             }
         }
     }
-    let mut done = 0;
+    let (mut done, mut failure) = (0, None);
     for sweep in due {
         let (name, again) = (sweep.name, now.plus(sweep.every));
         if core.db.write(async move |tx| leases::begin(tx, name, holder, now, LEASE, again).await).await? {
-            run(core, sweep, holder).await?;
-            done += 1;
+            // One that fails must not keep the others from their turn.
+            match run(core, sweep, holder).await {
+                Ok(()) => done += 1,
+                Err(error) => failure = Some(error),
+            }
         }
     }
-    Ok(done)
+    failure.map_or(Ok(done), Err)
 }
 
 async fn run(core: &Core, sweep: &'static Periodic, holder: i64) -> Result<()> {

@@ -209,7 +209,8 @@ impl FromRow for DeadJob {
 
 /// Dead jobs of an environment, oldest first, at most 500.
 pub async fn dead(tx: &mut Tx, environment: EnvId) -> Result<Vec<DeadJob>> {
-    let sql = "SELECT id, kind, attempts, last_error FROM jobs WHERE environment_id = $1 AND state = 2 ORDER BY id LIMIT 500";
+    let sql =
+        "SELECT id, kind, attempts, last_error FROM jobs WHERE environment_id = $1 AND state = 2 ORDER BY id LIMIT 500";
     Ok(tx.all(sql, &p![environment]).await?)
 }
 

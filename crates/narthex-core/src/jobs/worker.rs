@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use super::{Job, Kind, Queue, periodic, store};
+use super::{Job, Kind, Queue, leases, periodic, store};
 use crate::core::Core;
 use crate::error::{Error, Result};
 use crate::events::audit;
@@ -91,6 +91,9 @@ pub async fn run_with(core: Arc<Core>, handlers: Handlers, shutdown: impl Future
     while let Some(ended) = running.join_next().await {
         report(ended);
     }
+    if let Err(error) = worker.end().await {
+        tracing::warn!(?error, "jobs: the sealer's lease will end by itself");
+    }
 }
 
 /// Runs everything that is due, one after the other, until nothing is: for tests and for the CLI. Deterministic with a clock that is
@@ -110,6 +113,7 @@ pub async fn drain_with(core: &Arc<Core>, handlers: Handlers) -> Result<usize> {
             report(ended);
         }
         if done == 0 {
+            worker.end().await?;
             return Ok(total);
         }
         total += done;
@@ -139,15 +143,23 @@ impl Worker {
         Self { core, handlers, holder, cursor: EnvId(i64::MIN), audit_cursor: EnvId(i64::MIN) }
     }
 
-    /// Seals what is to be sealed, sweeps what is to be swept, and starts up to `room` jobs. How much there was of all.
+    /// Seals what is to be sealed, sweeps what is to be swept, and starts up to `room` jobs. How much there was of all. Each of the
+    /// three has its turn even if another fails.
     async fn round(&mut self, room: usize, running: &mut JoinSet<Result<()>>) -> Result<usize> {
-        let mut done = audit::seal_due(&self.core, self.holder, &mut self.audit_cursor).await?;
-        done += periodic::run_due(&self.core, self.holder).await?;
-        for job in self.claim(room).await? {
-            done += 1;
+        let sealed = audit::seal_due(&self.core, self.holder, &mut self.audit_cursor).await;
+        let swept = periodic::run_due(&self.core, self.holder).await;
+        let jobs = self.claim(room).await?;
+        let claimed = jobs.len();
+        for job in jobs {
             running.spawn(run_one(Arc::clone(&self.core), self.handlers.clone(), job));
         }
-        Ok(done)
+        Ok(sealed? + swept? + claimed)
+    }
+
+    /// Lets another worker seal at once.
+    async fn end(&self) -> Result<()> {
+        let holder = self.holder;
+        self.core.db.write(async move |tx| leases::release(tx, audit::SEAL.name, holder).await).await
     }
 
     async fn claim(&mut self, room: usize) -> Result<Vec<Job>> {
@@ -187,7 +199,10 @@ async fn run_one(core: Arc<Core>, handlers: Handlers, job: Job) -> Result<()> {
         return core.db.write(async move |tx| store::release(tx, &job, retry_at).await).await;
     };
     // A task of its own, so that a panic is this job's failure and nobody else's.
-    let mut task = tokio::spawn(run(Arc::clone(&core), job.clone()));
+    let mut task = tokio::spawn({
+        let (core, run, job) = (Arc::clone(&core), Arc::clone(run), job.clone());
+        async move { run(core, job).await }
+    });
     let outcome = match tokio::time::timeout(kind.lease, &mut task).await {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(panic)) => Err(Error::internal(panic)),
@@ -207,7 +222,14 @@ async fn run_one(core: Arc<Core>, handlers: Handlers, job: Job) -> Result<()> {
         }
         Err(error) => {
             let retry = kind.retry.get(job.attempts.saturating_sub(1) as usize);
-            tracing::warn!(job = job.id, kind = kind.name, attempts = job.attempts, dead = retry.is_none(), ?error, "job failed");
+            tracing::warn!(
+                job = job.id,
+                kind = kind.name,
+                attempts = job.attempts,
+                dead = retry.is_none(),
+                ?error,
+                "job failed"
+            );
             let retry_at = retry.map(|wait| core.clock.now().plus(*wait));
             core.db.write(async move |tx| store::fail(tx, &job, error.message(), retry_at).await).await
         }

@@ -117,7 +117,8 @@ fn one_declaration(style: &str) -> String {
     let value = style.split(ends).next().unwrap_or_default().trim();
     let compact: String = value.chars().filter(|c| !c.is_whitespace()).flat_map(char::to_lowercase).collect();
     // A comment can hide any of the words; none belongs in a background.
-    let dangerous = ["javascript:", "vbscript:", "expression(", "data:text", "@import", "behavior:", "-moz-binding", "/*", "*/"];
+    let dangerous =
+        ["javascript:", "vbscript:", "expression(", "data:text", "@import", "behavior:", "-moz-binding", "/*", "*/"];
     if dangerous.iter().any(|word| compact.contains(word)) { String::new() } else { value.to_owned() }
 }
 
@@ -129,7 +130,10 @@ mod tests {
     fn org_19_a_background_style_cannot_leave_its_declaration() {
         for (given, kept) in [
             ("linear-gradient(90deg, #fff, #000)", "linear-gradient(90deg, #fff, #000)"),
-            ("url(https://cdn.example.com/a.png) no-repeat center / cover", "url(https://cdn.example.com/a.png) no-repeat center / cover"),
+            (
+                "url(https://cdn.example.com/a.png) no-repeat center / cover",
+                "url(https://cdn.example.com/a.png) no-repeat center / cover",
+            ),
             ("red; position: fixed", "red"),
             ("red} body { display: none", "red"),
             ("red</style><script>alert(1)</script>", "red"),

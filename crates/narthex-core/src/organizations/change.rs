@@ -7,7 +7,8 @@ use narthex_db::{DbError, Tx, p};
 use serde_json::{Value, json};
 
 use super::{
-    Feature, Identity, NewOrganization, Organization, OrganizationPatch, SessionPolicyChange, not_found, search, store, validation,
+    Feature, Identity, NewOrganization, Organization, OrganizationPatch, SessionPolicyChange, not_found, search, store,
+    validation,
 };
 use crate::clock::Timestamp;
 use crate::core::Core;
@@ -29,7 +30,7 @@ pub(super) const NOUN: &str = "organizations";
 pub const CASCADE: jobs::Kind = jobs::Kind {
     name: "organization.cascade",
     queue: jobs::Queue::Work,
-    lease: Duration::from_secs(120),
+    lease: Duration::from_mins(2),
     retry: jobs::DATABASE_RETRIES,
 };
 
@@ -257,14 +258,17 @@ pub async fn delete(core: &Core, environment: EnvId, by: &Actor, identity: Ident
             sessions::revoke_of_organization(tx, organization.id, SESSIONS, now).await
         })
         .await?;
-    bumps.into_iter().for_each(|bump| core.caches.apply(bump));
+    for bump in bumps {
+        core.caches.apply(bump);
+    }
     Ok(())
 }
 
 /// The job [`CASCADE`].
 pub async fn cascade(core: Arc<Core>, job: Job) -> Result<()> {
     let text = job.payload.get("organization").and_then(Value::as_str).unwrap_or_default();
-    let organization = OrganizationId::parse(text).ok_or_else(|| Error::internal("a cascade without an organization"))?;
+    let organization =
+        OrganizationId::parse(text).ok_or_else(|| Error::internal("a cascade without an organization"))?;
     loop {
         let now = core.clock.now();
         let (links, bumps) = core
@@ -277,7 +281,9 @@ pub async fn cascade(core: Arc<Core>, job: Job) -> Result<()> {
         if links == 0 && bumps.is_empty() {
             return Ok(());
         }
-        bumps.into_iter().for_each(|bump| core.caches.apply(bump));
+        for bump in bumps {
+            core.caches.apply(bump);
+        }
     }
 }
 
@@ -293,7 +299,13 @@ pub(crate) fn share(environment: EnvId) -> u64 {
     environment.0.unsigned_abs()
 }
 
-fn event(core: &Core, organization: &Organization, kind: events::EventKind, by: &Actor, deleted_at: Option<Timestamp>) -> NewEvent {
+fn event(
+    core: &Core,
+    organization: &Organization,
+    kind: events::EventKind,
+    by: &Actor,
+    deleted_at: Option<Timestamp>,
+) -> NewEvent {
     new_event(EventId::new(&core.ids), organization, kind, by, deleted_at, organization.updated_at)
 }
 

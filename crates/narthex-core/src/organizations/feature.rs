@@ -34,7 +34,11 @@ impl Feature {
             "dir_sync" | "directory_sync" | "scim" => Ok(Self::DirSync),
             "domain_verification" => Ok(Self::DomainVerification),
             "session_policy" => Ok(Self::SessionPolicy),
-            _ => Err(Error::invalid(field, "feature.known", "is not a feature: sso, dir_sync, domain_verification, session_policy")),
+            _ => Err(Error::invalid(
+                field,
+                "feature.known",
+                "is not a feature: sso, dir_sync, domain_verification, session_policy",
+            )),
         }
     }
 

@@ -25,7 +25,12 @@ const MOST_HITS: i64 = 10_000;
 const TRIGRAM: usize = 3;
 
 /// Organizations of an environment; with `external_id`, the one that has it.
-pub async fn list(core: &Core, environment: EnvId, request: &PageRequest, external_id: Option<&str>) -> Result<Page<Organization>> {
+pub async fn list(
+    core: &Core,
+    environment: EnvId,
+    request: &PageRequest,
+    external_id: Option<&str>,
+) -> Result<Page<Organization>> {
     let external_id = external_id.filter(|external_id| !external_id.is_empty()).map(str::to_owned);
     let scope = Scope::new(environment, "organizations", external_id.as_deref().unwrap_or_default());
     let size = LIST.size(request.size);
@@ -38,7 +43,13 @@ pub async fn list(core: &Core, environment: EnvId, request: &PageRequest, extern
         .await
 }
 
-async fn page(tx: &mut Tx, environment: EnvId, scope: &Scope, position: Position, size: usize) -> Result<Page<Organization>> {
+async fn page(
+    tx: &mut Tx,
+    environment: EnvId,
+    scope: &Scope,
+    position: Position,
+    size: usize,
+) -> Result<Page<Organization>> {
     let sql = if position.is_backward() {
         select!("FROM organizations o WHERE o.environment_id = $1 AND o.id > $2 ORDER BY o.id LIMIT $3 OFFSET $4")
     } else {
@@ -55,9 +66,15 @@ async fn page(tx: &mut Tx, environment: EnvId, scope: &Scope, position: Position
             let (first, last) = (shown.first().map(|row| row.id.0), shown.last().map(|row| row.id.0));
             let (edge, sql) = if position.is_backward() {
                 // Rows were read upwards: the first one read is the last one shown.
-                (edges(position, last, first).1, "SELECT id FROM organizations WHERE environment_id = $1 AND id < $2 LIMIT 1")
+                (
+                    edges(position, last, first).1,
+                    "SELECT id FROM organizations WHERE environment_id = $1 AND id < $2 LIMIT 1",
+                )
             } else {
-                (edges(position, first, last).0, "SELECT id FROM organizations WHERE environment_id = $1 AND id > $2 LIMIT 1")
+                (
+                    edges(position, first, last).0,
+                    "SELECT id FROM organizations WHERE environment_id = $1 AND id > $2 LIMIT 1",
+                )
             };
             tx.opt::<(i64,)>(sql, &p![environment, edge]).await?.is_some()
         }

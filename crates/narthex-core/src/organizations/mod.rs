@@ -12,12 +12,14 @@ mod validation;
 use std::collections::BTreeMap;
 
 pub use branding::{Branding, branding, update_branding};
-pub use change::{CASCADE, cascade, create, delete, recount, set_features, set_max_allowed_users, set_session_policy, update};
+pub use change::{
+    CASCADE, cascade, create, delete, recount, set_features, set_max_allowed_users, set_session_policy, update,
+};
+pub(crate) use change::{Creation, prepare, share};
 pub use feature::{Feature, Features};
 pub use list::{LIST, SEARCH, list, search};
 pub(crate) use search::index_pending;
 pub use session_policy::{SessionPolicy, SessionPolicyChange};
-pub(crate) use change::{Creation, prepare, share};
 pub(crate) use store::load;
 
 use crate::clock::Timestamp;

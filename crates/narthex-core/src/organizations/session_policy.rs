@@ -60,7 +60,11 @@ impl SessionPolicyChange {
             (false, _) => None,
             (true, Some(idle)) => Some(idle),
             (true, None) => {
-                return Err(Error::invalid("idle_session_timeout", "required", "is required when idle sessions are to end"));
+                return Err(Error::invalid(
+                    "idle_session_timeout",
+                    "required",
+                    "is required when idle sessions are to end",
+                ));
             }
         };
         check(absolute, idle, environment.access_token_expiry.minutes)?;
@@ -91,7 +95,11 @@ fn check(absolute: i64, idle: Option<i64>, token: i64) -> Result<()> {
         };
         match idle {
             Some(idle) => {
-                order("absolute_session_timeout", absolute > idle, format!("must be longer than the idle timeout of {idle} minutes"));
+                order(
+                    "absolute_session_timeout",
+                    absolute > idle,
+                    format!("must be longer than the idle timeout of {idle} minutes"),
+                );
                 order(
                     "idle_session_timeout",
                     idle > token,
@@ -112,7 +120,11 @@ fn check(absolute: i64, idle: Option<i64>, token: i64) -> Result<()> {
 mod tests {
     use super::*;
 
-    fn custom(absolute: impl Into<Option<i64>>, enabled: impl Into<Option<bool>>, idle: impl Into<Option<i64>>) -> SessionPolicyChange {
+    fn custom(
+        absolute: impl Into<Option<i64>>,
+        enabled: impl Into<Option<bool>>,
+        idle: impl Into<Option<i64>>,
+    ) -> SessionPolicyChange {
         SessionPolicyChange::Custom { absolute: absolute.into(), idle_enabled: enabled.into(), idle: idle.into() }
     }
 

@@ -118,7 +118,12 @@ pub(crate) async fn load(tx: &mut Tx, environment: EnvId, identity: &Identity) -
 }
 
 /// Removes the row and what hangs on it by a key of its own; false if there is none.
-pub(super) async fn delete(tx: &mut Tx, organization: &Organization, now: Timestamp, expires_at: Timestamp) -> Result<bool> {
+pub(super) async fn delete(
+    tx: &mut Tx,
+    organization: &Organization,
+    now: Timestamp,
+    expires_at: Timestamp,
+) -> Result<bool> {
     let OrganizationId(id) = organization.id;
     let gone = tx
         .execute("DELETE FROM organizations WHERE id = $1 AND environment_id = $2", &p![id, organization.environment])
@@ -137,7 +142,9 @@ pub(super) async fn delete(tx: &mut Tx, organization: &Organization, now: Timest
 
 /// The organizations of an environment, counted one by one.
 pub(super) async fn count(tx: &mut Tx, environment: EnvId) -> Result<u64> {
-    let (count,): (i64,) =
-        tx.one("SELECT COUNT(*) FROM organizations WHERE environment_id = $1", &p![environment]).await.map_err(Error::from)?;
+    let (count,): (i64,) = tx
+        .one("SELECT COUNT(*) FROM organizations WHERE environment_id = $1", &p![environment])
+        .await
+        .map_err(Error::from)?;
     Ok(u64::try_from(count).unwrap_or(0))
 }

@@ -15,9 +15,9 @@ use crate::organizations::{self, Feature, Features, Identity};
 use crate::sessions;
 
 /// How long a link of an application may wait to be opened, once.
-const SINGLE_USE: Duration = Duration::from_secs(60);
+const SINGLE_USE: Duration = Duration::from_mins(1);
 /// How long a link of an operator can be opened, again and again.
-const REUSABLE: Duration = Duration::from_secs(7 * 24 * 3_600);
+const REUSABLE: Duration = Duration::from_hours(7 * 24);
 /// Live links that a list shows.
 const LISTED: i64 = 100;
 /// Rows that one transaction removes.
@@ -148,9 +148,14 @@ pub async fn delete_all(core: &Core, environment: EnvId, organization: Organizat
         let (gone, bumps) = core
             .db
             .write_for(organizations::share(environment), async move |tx| {
-                organizations::load(tx, environment, &Identity::Id(organization)).await?.ok_or_else(organizations::not_found)?;
+                organizations::load(tx, environment, &Identity::Id(organization))
+                    .await?
+                    .ok_or_else(organizations::not_found)?;
                 let links: Vec<(PortalLinkId,)> = tx
-                    .all("SELECT id FROM portal_links WHERE organization_id = $1 ORDER BY id LIMIT $2", &p![organization, REVOKED])
+                    .all(
+                        "SELECT id FROM portal_links WHERE organization_id = $1 ORDER BY id LIMIT $2",
+                        &p![organization, REVOKED],
+                    )
                     .await?;
                 let mut bumps = Vec::new();
                 for (link,) in &links {
@@ -160,7 +165,9 @@ pub async fn delete_all(core: &Core, environment: EnvId, organization: Organizat
                 Ok::<_, Error>((links.len(), bumps))
             })
             .await?;
-        bumps.into_iter().for_each(|bump| core.caches.apply(bump));
+        for bump in bumps {
+            core.caches.apply(bump);
+        }
         if gone == 0 {
             return Ok(());
         }
@@ -188,7 +195,9 @@ pub async fn delete(core: &Core, environment: EnvId, organization: OrganizationI
             sessions::revoke_of_portal_link(tx, link, now).await
         })
         .await?;
-    bumps.into_iter().for_each(|bump| core.caches.apply(bump));
+    for bump in bumps {
+        core.caches.apply(bump);
+    }
     Ok(())
 }
 
