@@ -70,6 +70,39 @@ pub trait Gate: Send + Sync + 'static {
     fn observe(&self, outcome: &Outcome<'_>);
 }
 
+impl<G: Gate> Gate for Arc<G> {
+    fn environment(
+        &self,
+        host: &str,
+        connection: &Connection,
+    ) -> impl Future<Output = Result<Arc<Environment>, Error>> + Send {
+        G::environment(self, host, connection)
+    }
+
+    fn authenticate(
+        &self,
+        host_environment: &Arc<Environment>,
+        bearers: &[&str],
+        env_domain: Option<&str>,
+    ) -> impl Future<Output = Result<(Caller, Arc<Environment>), Error>> + Send {
+        G::authenticate(self, host_environment, bearers, env_domain)
+    }
+
+    fn admit(
+        &self,
+        method: &'static Method,
+        environment: &Arc<Environment>,
+        caller: Option<&Caller>,
+        peer: IpAddr,
+    ) -> Result<RateLimitInfo, Error> {
+        G::admit(self, method, environment, caller, peer)
+    }
+
+    fn observe(&self, outcome: &Outcome<'_>) {
+        G::observe(self, outcome);
+    }
+}
+
 /// How a request came in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport {

@@ -5,6 +5,8 @@ use std::borrow::Cow;
 
 use narthex_core::{Error, Kind};
 
+use crate::json::put_escaped;
+
 /// Why bytes are not the message they should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Malformed {
@@ -65,7 +67,7 @@ impl Malformed {
                     path.extend(["[", &index.to_string(), "]"]);
                 }
                 Segment::Key(key) => {
-                    path.extend(["[", &format!("{key:?}"), "]"]);
+                    path.extend(["[\"", &escaped(key), "\"]"]);
                 }
             }
         }
@@ -76,6 +78,13 @@ impl Malformed {
     pub fn problem(&self) -> &str {
         &self.problem
     }
+}
+
+/// A key of a map as a path shows it: in the escapes of JSON.
+pub(crate) fn escaped(key: &str) -> String {
+    let mut out = Vec::with_capacity(key.len());
+    put_escaped(key, &mut out);
+    String::from_utf8(out).unwrap_or_default()
 }
 
 impl std::fmt::Display for Malformed {

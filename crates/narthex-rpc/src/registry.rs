@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use narthex_api::METHODS;
-use narthex_api::contract::Rpc;
+use narthex_api::contract::{Method, Rpc};
 use narthex_core::{Caller, Error};
 use prost::Message;
 
@@ -73,6 +73,29 @@ impl Rpcs {
                 let mut out = Vec::with_capacity(PREFIX + output.encoded_len());
                 out.extend_from_slice(&[0; PREFIX]);
                 output.encode(&mut out).map_err(Error::internal)?;
+                Ok(out)
+            })
+        }));
+        self
+    }
+
+    /// Builds an RPC on the wire bytes of its messages: for one that passes them on, and for tests that walk the table. The bytes
+    /// are checked and validated as for any other.
+    ///
+    /// # Panics
+    /// If it is built already.
+    pub fn add_bytes<F, Fut>(&mut self, method: &'static Method, handler: F) -> &mut Self
+    where
+        F: Fn(Context, Bytes) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Vec<u8>, Error>> + Send + 'static,
+    {
+        let slot = &mut self.handlers[method.index];
+        assert!(slot.is_none(), "{} is built twice", method.path);
+        *slot = Some(Box::new(move |context, wire| {
+            let answer = handler(context, wire);
+            Box::pin(async move {
+                let mut out = vec![0; PREFIX];
+                out.extend_from_slice(&answer.await?);
                 Ok(out)
             })
         }));

@@ -9,7 +9,7 @@ use narthex_rpc::wire;
 use proptest::prelude::*;
 use prost_reflect::DynamicMessage;
 use prost_reflect::prost::Message as _;
-use support::{Choices, make, messages, pool, reflect, reflected_json};
+use support::{Choices, make, messages, pool, reflect, reflected_json, validator};
 
 /// The same JSON value, as far as numbers go: `3` and `3.0` are one.
 fn same(ours: &serde_json::Value, theirs: &serde_json::Value) -> bool {
@@ -34,9 +34,8 @@ fn the_table_is_whole() {
 
 #[test]
 fn api_02_json_agrees_with_prost_reflect_for_every_message() {
-    let pool = pool();
-    for (index, message) in messages().into_iter().enumerate() {
-        let descriptor = reflect(&pool, message);
+    for (index, message) in messages().iter().enumerate() {
+        let descriptor = reflect(pool(), message);
         for seed in 0..8 {
             let wire = make(message, &mut Choices::new(seed << 32 | index as u64), 4);
             wire::check(message, &wire).unwrap_or_else(|problem| panic!("{}: {problem}", message.name));
@@ -79,7 +78,7 @@ fn api_02_json_is_deterministic() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 3_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 5_000, ..ProptestConfig::default() })]
 
     #[test]
     fn json_round_trips(index in any::<prop::sample::Index>(), seed in any::<u64>()) {
@@ -104,12 +103,11 @@ proptest! {
         let all = messages();
         let message = all[index.index(all.len())];
         let checked = wire::check(message, &bytes);
-        let validator = narthex_rpc::validate::Validator::new(narthex_api::METHODS).unwrap();
-        drop(validator.check(message, &bytes));
+        drop(validator().check(message, &bytes));
         drop(json::encode(message, &bytes, Emit::Defaults));
         if checked.is_ok() {
             // What the check lets through, prost takes.
-            let descriptor = reflect(&pool(), message);
+            let descriptor = reflect(pool(), message);
             prop_assert!(DynamicMessage::decode(descriptor, &bytes[..]).is_ok());
         }
     }
@@ -130,7 +128,7 @@ proptest! {
         let at = at.index(wire.len());
         wire[at] = with;
         if wire::check(message, &wire).is_ok() {
-            let descriptor = reflect(&pool(), message);
+            let descriptor = reflect(pool(), message);
             prop_assert!(DynamicMessage::decode(descriptor, &wire[..]).is_ok());
             drop(json::encode(message, &wire, Emit::Defaults));
         }

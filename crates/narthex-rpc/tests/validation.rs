@@ -8,12 +8,7 @@ use std::collections::BTreeMap;
 use narthex_api::METHODS;
 use narthex_api::contract::{Cardinality, Field, Kind, Message, Rule, WellKnown};
 use narthex_rpc::json;
-use narthex_rpc::validate::Validator;
-use support::{delimited, key, messages, wire_type};
-
-fn validator() -> Validator {
-    Validator::new(METHODS).expect("every rule of the table is known")
-}
+use support::{delimited, key, messages, validator, wire_type};
 
 fn varint(mut value: u64) -> Vec<u8> {
     let mut out = Vec::new();
@@ -296,6 +291,11 @@ fn probes(field: &'static Field) -> Vec<Probe> {
                         let key_text = if at_key {
                             key(&mut bytes, 1, 2);
                             bytes.extend_from_slice(&value);
+                            if matches!(entry.fields[1].kind, Kind::String) {
+                                // A value that no rule of values minds.
+                                key(&mut bytes, 2, 2);
+                                delimited(&mut bytes, b"value");
+                            }
                             String::from_utf8(value[varint_length(&value)..].to_vec()).unwrap()
                         } else {
                             key(&mut bytes, 1, 2);
@@ -306,7 +306,7 @@ fn probes(field: &'static Field) -> Vec<Probe> {
                         };
                         let mut element = Vec::new();
                         delimited(&mut element, &bytes);
-                        push(vec![element], id, &format!("{name}[{key_text:?}]"), broken);
+                        push(vec![element], id, &format!("{name}[\"{key_text}\"]"), broken);
                     });
                 }
             }

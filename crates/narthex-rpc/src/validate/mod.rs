@@ -12,6 +12,7 @@ use narthex_core::Violation;
 use regex::Regex;
 
 use crate::json::seconds;
+use crate::malformed::escaped;
 use crate::wire::{self, MAX_DEPTH, Occurrences, Raw, Slot};
 
 /// A rule of the table that has no implementation, or a pattern that does not compile: the start is refused.
@@ -158,7 +159,7 @@ impl Path<'_> {
                 out.extend(["[", &index.to_string(), "]"]);
             }
             Step::Key(Kind::String, key) => {
-                out.extend(["[", &format!("{:?}", key.text()), "]"]);
+                out.extend(["[\"", &escaped(key.text()), "\"]"]);
             }
             Step::Key(kind, key) => {
                 out.extend(["[", &key.integer(kind).to_string(), "]"]);

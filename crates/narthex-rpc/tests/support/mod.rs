@@ -2,20 +2,32 @@
 #![allow(dead_code)] // each test binary uses its part
 
 use std::collections::HashSet;
+use std::sync::LazyLock;
 
 use narthex_api::METHODS;
 use narthex_api::contract::{Cardinality, Field, Kind, Message, WellKnown};
+use narthex_rpc::validate::Validator;
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, SerializeOptions};
 
 /// Every message that requests and responses reach, map entries left out.
-pub fn messages() -> Vec<&'static Message> {
-    let mut known = HashSet::new();
-    let mut all = Vec::new();
-    for method in METHODS {
-        collect(method.input, false, &mut known, &mut all);
-        collect(method.output, false, &mut known, &mut all);
-    }
-    all
+pub fn messages() -> &'static [&'static Message] {
+    static MESSAGES: LazyLock<Vec<&'static Message>> = LazyLock::new(|| {
+        let mut known = HashSet::new();
+        let mut all = Vec::new();
+        for method in METHODS {
+            collect(method.input, false, &mut known, &mut all);
+            collect(method.output, false, &mut known, &mut all);
+        }
+        all
+    });
+    &MESSAGES
+}
+
+/// The validators of the table.
+pub fn validator() -> &'static Validator {
+    static VALIDATOR: LazyLock<Validator> =
+        LazyLock::new(|| Validator::new(METHODS).expect("every rule of the table is known"));
+    &VALIDATOR
 }
 
 fn collect(message: &'static Message, entry: bool, known: &mut HashSet<&'static str>, all: &mut Vec<&'static Message>) {
@@ -31,8 +43,10 @@ fn collect(message: &'static Message, entry: bool, known: &mut HashSet<&'static 
     }
 }
 
-pub fn pool() -> DescriptorPool {
-    DescriptorPool::decode(narthex_api::DESCRIPTOR_SET).expect("the contract's own descriptors")
+pub fn pool() -> &'static DescriptorPool {
+    static POOL: LazyLock<DescriptorPool> =
+        LazyLock::new(|| DescriptorPool::decode(narthex_api::DESCRIPTOR_SET).expect("the contract's own descriptors"));
+    &POOL
 }
 
 pub fn reflect(pool: &DescriptorPool, message: &Message) -> MessageDescriptor {
