@@ -25,6 +25,7 @@ const MIGRATIONS: &[(u32, &str, Text)] = &[
             postgres: include_str!("../migrations/0004_organization_search.postgres.sql"),
         },
     ),
+    (10, "roles", Text::Both(include_str!("../migrations/0010_roles.sql"))),
 ];
 
 /// The texts of all migrations for both engines.
