@@ -21,6 +21,9 @@ use narthex_rpc::{Context, Rpcs};
 
 use super::structs;
 
+#[cfg(test)]
+mod tests;
+
 /// Builds the service's RPCs.
 pub fn register(rpcs: &mut Rpcs, core: &Arc<Core>) {
     rpcs.add(rpc::CREATE_ORGANIZATION, with(core, create))
