@@ -1,4 +1,4 @@
-// The Go SDK's calls against a running server: `go-ring core | plain | limits`. Reads SCALEKIT_… from the environment.
+// The Go SDK's calls against a running server: `ring core | plain | rotation | limits`. Reads SCALEKIT_… from the environment.
 // `plain` speaks to NARTHEX_HTTP_URL, where Go's gRPC travels inside HTTP/1.1.
 package main
 
@@ -39,17 +39,16 @@ func main() {
 	switch part {
 	case "limits":
 		s.limits()
+	case "rotation":
+		s.rotation()
 	case "core", "plain":
 		s.organizations()
 		s.pagination()
 		s.refusals()
 		s.tokens()
 		s.slashed()
-		if part == "core" {
-			s.rotation()
-		}
 	default:
-		fmt.Fprintln(os.Stderr, "go-ring core | plain | limits")
+		fmt.Fprintln(os.Stderr, "ring core | plain | rotation | limits")
 		os.Exit(2)
 	}
 	s.end()

@@ -195,13 +195,15 @@ func (s *session) allTake(clients []scalekit.Scalekit, tokens ...string) error {
 
 // rotation publishes a new signing key, which signs later: SDK clients fetch /keys once and live on with it.
 func (s *session) rotation() {
-	before := s.sdk // has fetched /keys in an earlier check
-	during := scalekit.NewScalekitClient(s.url, s.clientID, s.secret)
+	before, during := s.sdk, scalekit.NewScalekitClient(s.url, s.clientID, s.secret)
 	var old string
 
 	s.check("[CTL-45 DISC-03] keys rotate publishes a key that does not sign yet: nothing changes for anyone", func() error {
 		var err error
 		if old, err = s.freshToken(); err != nil {
+			return err
+		}
+		if _, err := before.ValidateAccessToken(s.ctx, old); err != nil { // fetches /keys for good
 			return err
 		}
 		if err := shell("NARTHEX_ROTATE"); err != nil {

@@ -1,5 +1,5 @@
 'use strict';
-// The Node SDK against a running server: ring.js core | plain | limits. Reads SCALEKIT_… from the environment.
+// The Node SDK against a running server: ring.js core | plain | rotation | limits. Reads SCALEKIT_… from the environment.
 // `plain` speaks to NARTHEX_HTTP_URL: gRPC as h2c with prior knowledge and OAuth over HTTP/1.1, on one port.
 const { version } = require('@scalekit-sdk/node/package.json');
 const { ScalekitClient } = require('@scalekit-sdk/node');
@@ -16,6 +16,8 @@ async function main(part) {
   const client = new ScalekitClient(url, clientId, secret);
   if (part === 'limits') {
     await errors.limits(report, client);
+  } else if (part === 'rotation') {
+    await tokens.rotation(report, url, clientId, secret);
   } else {
     // Links and issuers name the environment's canonical origin, whatever scheme and port the caller used.
     await organizations.run(report, client, origin);
@@ -23,7 +25,6 @@ async function main(part) {
     await errors.run(report, client, url, clientId, secret);
     await errors.counted(report, client);
     await tokens.run(report, client, url, origin, clientId);
-    if (part === 'core') await tokens.rotation(report, url, clientId, secret);
   }
   report.end();
 }

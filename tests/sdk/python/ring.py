@@ -1,4 +1,4 @@
-"""The Python SDK against a running server: ring.py core | limits. Reads SCALEKIT_… from the environment."""
+"""The Python SDK against a running server: ring.py core | rotation | limits. Reads SCALEKIT_… from the environment."""
 
 import os
 import sys
@@ -23,6 +23,8 @@ def main(part):
     client = ScalekitClient(url, client_id, secret)
     if part == "limits":
         errors.limits(report, client)
+    elif part == "rotation":
+        tokens.rotation(report, url, client_id, secret)
     else:
         organizations.run(report, client, url)
         pagination.run(report, client)
@@ -30,7 +32,6 @@ def main(part):
         errors.counted(report, client, EXECUTIONS)
         tokens.run(report, client, url, client_id, secret)
         tokens.isolation(report, url, client_id, secret)
-        tokens.rotation(report, url, client_id, secret)
     report.end()
 
 

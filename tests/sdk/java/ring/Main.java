@@ -2,7 +2,7 @@ package ring;
 
 import com.scalekit.ScalekitClient;
 
-/** The Java SDK's calls against a server on https://localhost: {@code core | limits}. Reads SCALEKIT_… from the environment. */
+/** The Java SDK's calls against a server on https://localhost: {@code core | rotation | limits}. Reads SCALEKIT_… from the environment. */
 public final class Main {
   private Main() {}
 
@@ -14,13 +14,14 @@ public final class Main {
     ScalekitClient client = new ScalekitClient(url, clientId, secret);
     if (arguments[0].equals("limits")) {
       Refusals.limits(report, client);
+    } else if (arguments[0].equals("rotation")) {
+      Tokens.rotation(report, client, url);
     } else {
       new Organizations(report, client.organizations(), url).run();
       Pagination.run(report, client.organizations());
       Refusals.run(report, client, url, clientId, secret);
       Tokens.run(report, client, url, clientId, secret);
       Tokens.slashed(report, url, clientId, secret);
-      Tokens.rotation(report, client, url);
     }
     // The channel's threads are no daemons.
     System.exit(report.end());
