@@ -1,5 +1,5 @@
 //! The certificate authority of one data folder, for `narthex dev` and `tls.mode=selfsigned`. Its certificate is constrained to the
-//! names it is made for, so that trusting it gives its key no power over any other site.
+//! DNS names it is made for, so that trusting it gives its key no power over any other named site.
 
 use std::fs;
 use std::io::Write;
@@ -11,8 +11,8 @@ use std::time::Duration;
 use aws_lc_rs::digest;
 use narthex_core::{Clock, Random};
 use rcgen::{
-    BasicConstraints, CertificateParams, CidrSubnet, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
-    GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose, NameConstraints, PublicKeyData, SerialNumber,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, NameConstraints, PublicKeyData, SerialNumber,
 };
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -73,10 +73,7 @@ fn make(
     let key = KeyPair::generate().map_err(failed)?;
     let mut params = ca_params(&key, clock);
     params.serial_number = Some(serial(random));
-    params.name_constraints = Some(NameConstraints {
-        permitted_subtrees: names.iter().map(|name| subtree(name)).collect(),
-        excluded_subtrees: vec![],
-    });
+    params.name_constraints = Some(NameConstraints { permitted_subtrees: permitted(names), excluded_subtrees: vec![] });
     let pem = params.self_signed(&key).map_err(failed)?.pem();
     write_private(key_file, key.serialize_pem().as_bytes())?;
     fs::write(certificate, pem).map_err(io_failure(certificate.display()))?;
@@ -124,13 +121,16 @@ fn issue(
     Ok(Certificates::new(vec![leaf.der().clone(), ca], private))
 }
 
-fn subtree(name: &str) -> GeneralSubtree {
-    match name.parse::<IpAddr>() {
-        Ok(address) => {
-            GeneralSubtree::IpAddress(CidrSubnet::from_addr_prefix(address, if address.is_ipv4() { 32 } else { 128 }))
-        }
-        Err(_) => GeneralSubtree::DnsName(name.trim_start_matches("*.").to_owned()),
+/// DNS names only: BoringSSL, and so gRPC in Python, refuses a CA with a constraint on addresses ("unsupported name constraint type").
+/// With no DNS name to permit, none is: `.invalid` belongs to nobody (RFC 2606 §2).
+fn permitted(names: &[&str]) -> Vec<GeneralSubtree> {
+    let dns = names.iter().filter(|name| name.parse::<IpAddr>().is_err());
+    let mut subtrees: Vec<_> =
+        dns.map(|name| GeneralSubtree::DnsName(name.trim_start_matches("*.").to_owned())).collect();
+    if subtrees.is_empty() {
+        subtrees.push(GeneralSubtree::DnsName("invalid".to_owned()));
     }
+    subtrees
 }
 
 /// Real time: clients check certificates on theirs. A day of slack covers clocks that run behind.
