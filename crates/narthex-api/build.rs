@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use heck::{ToShoutySnakeCase, ToSnakeCase, ToUpperCamelCase};
-use prost::Message as _;
 use prost_reflect::{
     DescriptorPool, DynamicMessage, EnumDescriptor, ExtensionDescriptor, FieldDescriptor, Kind, MessageDescriptor, Value,
 };
@@ -23,11 +22,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut compiler = protox::Compiler::new([&root])?;
     compiler.include_imports(true).open_files(&files)?;
     let pool = compiler.descriptor_pool();
-    let set = compiler.file_descriptor_set();
-    fs::write(out.join("descriptor_set.binpb"), set.encode_to_vec())?;
+    // Encoded by the compiler: a set of prost's types has lost every option that is an extension.
+    fs::write(out.join("descriptor_set.binpb"), compiler.encode_file_descriptor_set())?;
 
     // prost: the contract's own packages and the standard types they use; the others hold options, which the table carries instead.
-    let mut own = set;
+    let mut own = compiler.file_descriptor_set();
     own.file.retain(|file| {
         let package = file.package();
         package == "google.protobuf" && !file.name().ends_with("descriptor.proto")
