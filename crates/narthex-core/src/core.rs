@@ -127,7 +127,7 @@ impl Core {
         self.db.clone().close().await;
     }
 
-    fn stop_tasks(&self) {
+    pub(crate) fn stop_tasks(&self) {
         for task in self.tasks.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             task.abort();
         }

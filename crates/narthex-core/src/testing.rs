@@ -5,14 +5,19 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, OnceLock};
 
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
+use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPair, KeySize};
+use aws_lc_rs::signature::RSA_PKCS1_SHA256;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use narthex_db::testing::TestDb;
 use narthex_db::{Db, Engine};
 
 use crate::core::{Core, CoreOptions};
 use crate::environments::{self, Environment};
 use crate::error::{Error, Result};
-use crate::keys::KeyPairs;
+use crate::ids::EnvId;
+use crate::keys::{self, KeyPairs};
 use crate::schema::Schema;
 use crate::seal::{MasterKeySource, Secret};
 use crate::seed::{self, FirstStart, SeedClient, SeededClient};
@@ -102,7 +107,7 @@ pub fn reused_key_pairs() -> KeyPairs {
 }
 
 /// One of eight key pairs of this process, in PKCS#8.
-pub(crate) fn rsa_key(turn: usize) -> &'static [u8] {
+pub fn rsa_key(turn: usize) -> &'static [u8] {
     // Written once and never changed: a cache of something slow, not state.
     static KEYS: [OnceLock<Vec<u8>>; 8] = [const { OnceLock::new() }; 8];
     KEYS[turn % KEYS.len()].get_or_init(|| {
@@ -110,4 +115,23 @@ pub(crate) fn rsa_key(turn: usize) -> &'static [u8] {
         let der: Pkcs8V1Der<'static> = pair.as_der().expect("PKCS#8");
         der.as_ref().to_vec()
     })
+}
+
+/// A token with any header and payload (JSON texts), signed by the environment's own key: what no attacker can make, but a bug of ours
+/// could. Without a header it gets the right one.
+pub async fn sign_raw(core: &Core, environment: EnvId, header: Option<&str>, payload: &str) -> Result<String> {
+    let signer = keys::signer(core, environment, 0).await?;
+    let header = header.map_or_else(|| signer.header.to_string(), |header| URL_SAFE_NO_PAD.encode(header));
+    let signed = format!("{header}.{}", URL_SAFE_NO_PAD.encode(payload));
+    let mut signature = vec![0; signer.pair.public_modulus_len()];
+    signer
+        .pair
+        .sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), signed.as_bytes(), &mut signature)
+        .map_err(|_| Error::internal("RSA signing failed"))?;
+    Ok(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(&signature)))
+}
+
+/// Ends the background work of a node, as if it hung: no polling, no renewal of the lease, no maintenance.
+pub fn hang(core: &Core) {
+    core.stop_tasks();
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use narthex_db::{Db, DbError, Tx, p};
@@ -10,7 +10,9 @@ use narthex_db::{Db, DbError, Tx, p};
 /// How often every node polls.
 pub(crate) const POLL_EVERY: Duration = Duration::from_millis(250);
 /// After this long without a good poll the caches are not believed.
-const STALE_AFTER: Duration = Duration::from_secs(1);
+const STALE_AFTER_MICROS: i64 = 1_000_000;
+/// "Never", but far enough from the edge to be subtracted from.
+const NEVER: i64 = i64::MIN / 2;
 
 /// A version that a transaction raised: hand it out of the closure and to [`super::Caches::apply`] once the transaction is committed.
 /// Without that the writing node itself would serve the old row until its next poll.
@@ -36,12 +38,14 @@ pub async fn bump(tx: &mut Tx, scope: &str) -> Result<Bump, DbError> {
 /// The known versions, and when they were last confirmed.
 pub struct Epochs {
     known: RwLock<HashMap<String, Arc<AtomicI64>>>,
-    polled: Mutex<Option<Instant>>,
+    started: Instant,
+    /// When the last good poll began, in microseconds after `started`. Asked on every lookup, so it takes no lock.
+    polled: AtomicI64,
 }
 
 impl Epochs {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { known: RwLock::default(), polled: Mutex::default() })
+        Arc::new(Self { known: RwLock::default(), started: Instant::now(), polled: AtomicI64::new(NEVER) })
     }
 
     /// The shared version of a scope; 0 until it was ever bumped.
@@ -65,19 +69,22 @@ impl Epochs {
 
     /// Whether the last good poll is recent enough to believe the caches.
     pub fn fresh(&self) -> bool {
-        let polled = self.polled.lock().unwrap_or_else(PoisonError::into_inner);
-        polled.is_some_and(|at| at.elapsed() < STALE_AFTER)
+        self.uptime_micros() - self.polled.load(Ordering::Acquire) < STALE_AFTER_MICROS
+    }
+
+    fn uptime_micros(&self) -> i64 {
+        i64::try_from(self.started.elapsed().as_micros()).unwrap_or(i64::MAX)
     }
 
     /// Reads all versions once.
     pub async fn poll(&self, db: &Db) -> Result<(), DbError> {
         // Versions may change while they are read: they are as old as the beginning of the poll.
-        let began = Instant::now();
+        let began = self.uptime_micros();
         let rows: Vec<(String, i64)> = db.reader().await?.all("SELECT scope, version FROM cache_epoch", &[]).await?;
         for (scope, version) in rows {
             self.raise(&scope, version);
         }
-        *self.polled.lock().unwrap_or_else(PoisonError::into_inner) = Some(began);
+        self.polled.fetch_max(began, Ordering::AcqRel);
         Ok(())
     }
 

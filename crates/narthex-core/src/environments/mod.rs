@@ -131,13 +131,11 @@ pub async fn by_id(core: &Core, id: EnvId) -> Result<Option<Arc<Environment>>> {
 
 /// The product's own environment, which signs operators' tokens. None before the first start has seeded it.
 pub async fn system(core: &Core) -> Result<Option<Arc<Environment>>> {
-    // Its id is found through the host cache under a name that no Host can have.
-    let key = "(system)".to_owned();
     let load = async {
         let sql = "SELECT id FROM environments WHERE is_system = 1";
         Ok(core.db.reader().await?.opt::<(EnvId,)>(sql, &[]).await?.map(|(id,)| id))
     };
-    match core.caches.hosts.get(&key, load).await? {
+    match core.caches.system_environment.get(&(), load).await? {
         Some(id) => by_id(core, *id).await,
         None => Ok(None),
     }

@@ -79,7 +79,7 @@ pub(super) async fn load(tx: &mut Tx, id: EnvId) -> Result<Option<Environment>> 
 }
 
 pub(super) async fn list(tx: &mut Tx, workspace: WorkspaceId) -> Result<Vec<Environment>> {
-    let sql = format!("SELECT {COLUMNS} FROM environments WHERE workspace_id = $1 ORDER BY id");
+    let sql = format!("SELECT {COLUMNS} FROM environments WHERE workspace_id = $1 ORDER BY created_at, id");
     Ok(tx.all(&sql, &p![workspace]).await?)
 }
 

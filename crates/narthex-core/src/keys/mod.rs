@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 pub use rotation::{OVERLAP, list, rotate, tick, withdraw};
 pub use set::{KeySet, PublishedKey, Signer, jwks, signer};
-pub(crate) use set::{key_set, newer_key_set, reserve_lifetime};
+pub(crate) use set::{key_set, newer_key_set};
 pub(crate) use store::{NewSigningKey, insert_current};
 
 use crate::clock::Timestamp;

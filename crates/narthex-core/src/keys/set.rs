@@ -63,7 +63,6 @@ pub struct Signer {
     pub id: SigningKeyId,
     pub(crate) header: Arc<str>,
     pub(crate) pair: Arc<rsa::KeyPair>,
-    pub(crate) longest_lifetime: i64,
 }
 
 /// The JWKS document of an environment (oauth-oidc reference §2.1).
@@ -116,50 +115,53 @@ pub(crate) fn header(id: SigningKeyId) -> String {
     URL_SAFE_NO_PAD.encode(format!("{{\"alg\":\"RS256\",\"kid\":\"{id}\",\"typ\":\"JWT\"}}"))
 }
 
-/// The environment's signing key, parsed.
-pub async fn signer(core: &Core, environment: EnvId) -> Result<Signer> {
-    let set = key_set(core, environment).await?;
-    let current = set.current().ok_or_else(|| Error::internal(format!("{environment} has no signing key")))?;
-    let pair = match core.caches.private_keys.get(&current.id) {
-        Some(pair) => pair,
-        None => load_private(core, environment, current.id).await?,
-    };
-    Ok(Signer { id: current.id, header: Arc::clone(&current.header), pair, longest_lifetime: current.longest_lifetime })
+/// The environment's signing key, parsed, for a token that lives `lifetime` seconds.
+pub async fn signer(core: &Core, environment: EnvId, lifetime: i64) -> Result<Signer> {
+    // A rotation on this node or another may retire the key at any point: then the next look sees its successor.
+    for _ in 0..4 {
+        let set = key_set(core, environment).await?;
+        let current = set.current().ok_or_else(|| Error::internal(format!("{environment} has no signing key")))?;
+        let pair = match core.caches.private_keys.get(&current.id) {
+            Some(pair) => Some(pair),
+            None => load_private(core, environment, current.id).await?,
+        };
+        if let Some(pair) = pair
+            && (lifetime <= current.longest_lifetime || reserve_lifetime(core, current.id, lifetime).await?)
+        {
+            return Ok(Signer { id: current.id, header: Arc::clone(&current.header), pair });
+        }
+        core.caches.key_sets.reload(&environment, async { load(core, environment).await.map(Some) }).await?;
+    }
+    Err(Error::unavailable("signing keys are being rotated faster than they can be read"))
 }
 
-async fn load_private(core: &Core, environment: EnvId, id: SigningKeyId) -> Result<Arc<rsa::KeyPair>> {
+/// The private half; None if the key signs no more.
+async fn load_private(core: &Core, environment: EnvId, id: SigningKeyId) -> Result<Option<Arc<rsa::KeyPair>>> {
     let sql = "SELECT private_key FROM signing_keys WHERE id = $1";
     let row: Option<(Option<Sealed>,)> = core.db.reader().await?.opt(sql, &p![id]).await?;
-    // Rotated on another node since the key set was read: the next try sees the new key.
-    let sealed = row.and_then(|(sealed,)| sealed).ok_or_else(|| Error::unavailable(format!("{id} signs no more")))?;
+    let Some(sealed) = row.and_then(|(sealed,)| sealed) else { return Ok(None) };
     let pkcs8 = seal::open(core, place(environment, id), &sealed).await?;
-    let pair = rsa::KeyPair::from_pkcs8(pkcs8.expose()).map_err(Error::internal)?;
-    let pair = Arc::new(pair);
+    let pair = Arc::new(rsa::KeyPair::from_pkcs8(pkcs8.expose()).map_err(Error::internal)?);
     core.caches.private_keys.put(id, Arc::clone(&pair));
-    Ok(pair)
+    Ok(Some(pair))
 }
 
 /// Before a key signs a token that lives longer than any before, the database learns of it: a retired key must stay published until
-/// its last token has expired.
-pub(crate) async fn reserve_lifetime(core: &Core, signer: &Signer, seconds: i64) -> Result<()> {
-    if seconds <= signer.longest_lifetime {
-        return Ok(());
-    }
-    let id = signer.id;
+/// its last token has expired. False if the key signs no more.
+async fn reserve_lifetime(core: &Core, id: SigningKeyId, seconds: i64) -> Result<bool> {
     let bump = core
         .db
         .write(async move |tx| {
-            let sql = "UPDATE signing_keys SET longest_lifetime = $1 WHERE id = $2 AND state = 2 AND longest_lifetime < $1";
-            tx.execute(sql, &p![seconds, id]).await?;
             let sql = "SELECT longest_lifetime FROM signing_keys WHERE id = $1 AND state = 2";
-            if tx.opt::<(i64,)>(sql, &p![id]).await?.is_none() {
-                return Err(Error::unavailable(format!("{id} signs no more")));
+            let Some((known,)) = tx.opt::<(i64,)>(sql, &p![id]).await? else { return Ok(None) };
+            if known < seconds {
+                let sql = "UPDATE signing_keys SET longest_lifetime = $1 WHERE id = $2";
+                tx.execute(sql, &p![seconds, id]).await?;
             }
-            cache::bump(tx, cache::SIGNING_KEYS).await.map_err(Error::from)
+            cache::bump(tx, cache::SIGNING_KEYS).await.map(Some).map_err(Error::from)
         })
         .await?;
-    core.caches.apply(bump);
-    Ok(())
+    Ok(bump.map(|bump| core.caches.apply(bump)).is_some())
 }
 
 /// Modulus and exponent, without leading zeros, of an `RSAPublicKey` in DER (RFC 8017 A.1.1).

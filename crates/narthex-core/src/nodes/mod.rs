@@ -76,7 +76,7 @@ impl Node {
     }
 
     /// Gives the number back, with the time of the last id that was really issued.
-    pub(crate) async fn release(&self, db: &Db) -> Result<()> {
+    pub async fn release(&self, db: &Db) -> Result<()> {
         self.ids.stop();
         let (number, holder, last) = (self.number(), self.holder.clone(), self.ids.high_water_millis());
         db.write(async move |tx| {

@@ -148,10 +148,10 @@ pub(super) struct WantedOrganization {
 /// later error stays, and applying the corrected file goes on from there.
 pub async fn apply(core: &Core, text: &str) -> Result<SeedReport> {
     let file: File = toml::from_str(text).map_err(|error| {
-        // The error's own display quotes the line, and the line may hold a secret.
+        // The error's own display quotes the line, its message a value of a wrong type: either may be a secret.
         let at = error.span().map_or(0, |span| span.start.min(text.len()));
         let line = text.as_bytes()[..at].iter().filter(|&&byte| byte == b'\n').count() + 1;
-        Error::invalid("seed", "toml", format!("line {line}: {}", error.message()))
+        Error::invalid("seed", "toml", format!("line {line}: {}", without_quoted(error.message())))
     })?;
     let mut report = SeedReport::default();
     for workspace in &file.workspaces {
@@ -164,6 +164,14 @@ pub async fn apply(core: &Core, text: &str) -> Result<SeedReport> {
         }
     }
     Ok(report)
+}
+
+/// The message without what stands between its first and last double quote.
+fn without_quoted(message: &str) -> String {
+    match (message.find('"'), message.rfind('"')) {
+        (Some(first), Some(last)) if first < last => format!("{}\"…{}", &message[..first], &message[last..]),
+        _ => message.to_owned(),
+    }
 }
 
 fn bad(field: &str, text: impl Into<String>) -> Error {
@@ -184,9 +192,9 @@ async fn apply_workspace(core: &Core, wanted: &Workspace, report: &mut SeedRepor
     let found: Option<(WorkspaceId,)> = match (given, &wanted.name) {
         (Some(id), _) => reader.opt("SELECT id FROM workspaces WHERE id = $1", &p![id]).await?,
         (None, Some(name)) => {
-            reader.opt("SELECT id FROM workspaces WHERE display_name = $1 ORDER BY id LIMIT 1", &p![name]).await?
+            reader.opt("SELECT id FROM workspaces WHERE display_name = $1 ORDER BY created_at, id LIMIT 1", &p![name]).await?
         }
-        (None, None) => reader.opt("SELECT id FROM workspaces ORDER BY id LIMIT 1", &[]).await?,
+        (None, None) => reader.opt("SELECT id FROM workspaces ORDER BY created_at, id LIMIT 1", &[]).await?,
     };
     drop(reader);
     if let Some((id,)) = found {

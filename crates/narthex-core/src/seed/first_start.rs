@@ -108,7 +108,7 @@ pub async fn first_start(core: &Core, start: FirstStart) -> Result<SeededEnviron
 
 /// The oldest workspace and the oldest environment of each sort.
 async fn find(core: &Core) -> Result<Option<SeededEnvironments>> {
-    let sql = "SELECT id, workspace_id, kind, is_system FROM environments ORDER BY id";
+    let sql = "SELECT id, workspace_id, kind, is_system FROM environments ORDER BY created_at, id";
     let rows: Vec<(EnvId, WorkspaceId, i32, bool)> = core.db.reader().await?.all(sql, &[]).await?;
     let oldest = |kind: EnvironmentKind, system: bool| {
         rows.iter().find(|row| row.2 == kind as i32 && row.3 == system).map(|row| row.0)

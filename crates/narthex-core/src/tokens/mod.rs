@@ -74,8 +74,7 @@ pub(crate) async fn sign_access(
     mut claims: AccessClaims,
 ) -> Result<(String, AccessClaims)> {
     core.ids.check()?;
-    let signer = keys::signer(core, environment.id).await?;
-    keys::reserve_lifetime(core, &signer, lifetime).await?;
+    let signer = keys::signer(core, environment.id, lifetime).await?;
     let now = core.clock.real_now().seconds();
     claims.iss.clone_from(&environment.origin);
     (claims.iat, claims.nbf, claims.exp) = (now, now, now + lifetime);

@@ -1,3 +1,22 @@
 //! What the product does, on both engines. One binary, so that it is linked once.
 
+mod cache;
+mod callers;
+mod clients;
+mod environments;
+mod events;
+mod fixture;
+mod forgery;
+mod idempotency;
+mod jobs;
+mod keys;
+mod node;
+mod nodes;
+mod organizations;
+mod pages;
+mod portal_links;
+mod revocation;
+mod seal;
+mod search;
+mod seed;
 mod tokens;
