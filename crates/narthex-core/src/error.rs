@@ -122,6 +122,8 @@ impl Error {
     /// INVALID_ARGUMENT that names every broken rule.
     pub fn violations(violations: Vec<Violation>) -> Self {
         let message = match violations.as_slice() {
+            // A rule over the whole request names no field.
+            [one] if one.field.is_empty() => one.description.clone(),
             [one] => format!("{}: {}", one.field, one.description),
             many => format!(
                 "{} fields are invalid: {}",
@@ -213,6 +215,10 @@ impl Error {
     /// Seconds until a retry makes sense.
     pub fn retry_after_seconds(&self) -> Option<u32> {
         self.0.retry_after_seconds
+    }
+    /// The database's own error behind it, where there is one.
+    pub(crate) fn database(&self) -> Option<&DbError> {
+        self.cause()?.downcast_ref()
     }
     /// What really happened; for the log only.
     pub fn cause(&self) -> Option<&(dyn std::error::Error + Send + Sync + 'static)> {

@@ -41,20 +41,18 @@ pub(crate) fn assemble(binding: &Binding, values: &[Cow<'_, str>], query: Option
     let mut out = Vec::with_capacity(body.len() + 64);
     let mask = message.fields.iter().find(|field| is_mask(field));
     let mut mask_given = false;
-    for (fields, text) in Query::new(message, query.unwrap_or_default()) {
-        let (fields, text) = (fields?, text);
-        let first = fields[0];
-        let is_mask = mask.is_some_and(|mask| mask.number == first.number);
-        let taken = match binding.http.body {
+    let taken = |field: &Field| {
+        let by_body = match binding.http.body {
             Body::None => false,
-            Body::Field(name) => name == first.name,
+            Body::Field(name) => name == field.name,
             // The body is the whole message; the mask alone may stand beside it.
-            Body::Whole => !is_mask,
+            Body::Whole => mask.is_none_or(|mask| mask.number != field.number),
         };
-        if taken || binding.variables.iter().any(|variable| variable.number == first.number) {
-            continue;
-        }
-        mask_given |= is_mask;
+        by_body || binding.variables.iter().any(|variable| variable.number == field.number)
+    };
+    for (fields, text) in Query::new(message, query.unwrap_or_default(), taken) {
+        let fields = fields?;
+        mask_given |= mask.is_some_and(|mask| mask.number == fields[0].number);
         put_query(&fields, &text, &mut out)?;
     }
     let body = if body.iter().all(u8::is_ascii_whitespace) { &[][..] } else { body };
@@ -121,16 +119,18 @@ fn put_derived_mask(binding: &Binding, mask: &Field, body: &[u8], out: &mut Vec<
 }
 
 /// The query parameters that name fields of a message; others are passed over.
-struct Query<'q> {
+struct Query<'q, T> {
     message: &'static Message,
     pairs: std::str::Split<'q, char>,
+    /// Whether a field comes from path or body, so that a parameter of its name says nothing.
+    taken: T,
     /// Singular fields and oneofs that have been set, by their path.
     seen: Vec<String>,
 }
 
-impl<'q> Query<'q> {
-    fn new(message: &'static Message, query: &'q str) -> Self {
-        Self { message, pairs: query.split('&'), seen: Vec::new() }
+impl<'q, T: Fn(&Field) -> bool> Query<'q, T> {
+    fn new(message: &'static Message, query: &'q str, taken: T) -> Self {
+        Self { message, pairs: query.split('&'), taken, seen: Vec::new() }
     }
 
     /// The fields that a name like `a.b.c` stands for; `None` if it is not one of the message's.
@@ -170,7 +170,7 @@ impl<'q> Query<'q> {
     }
 }
 
-impl Iterator for Query<'_> {
+impl<T: Fn(&Field) -> bool> Iterator for Query<'_, T> {
     type Item = (Result<Vec<&'static Field>>, String);
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -178,6 +178,9 @@ impl Iterator for Query<'_> {
             let pair = self.pairs.next()?;
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let Some(fields) = unescape(name).and_then(|name| self.resolve(&name)) else { continue };
+            if (self.taken)(fields[0]) {
+                continue;
+            }
             let within = |problem: Malformed| fields.iter().rev().fold(problem, |problem, field| problem.within(field.name));
             let Some(text) = unescape(value) else {
                 return Some((Err(within(Malformed::new("is not percent-encoded UTF-8"))), String::new()));
