@@ -37,6 +37,11 @@ impl Fixture {
         Some(start(&self.database, db).await)
     }
 
+    /// The database, for a connection of the test's own.
+    pub fn url(&self) -> &str {
+        &self.database.options().url
+    }
+
     pub fn env(&self) -> EnvId {
         self.environment.id
     }
