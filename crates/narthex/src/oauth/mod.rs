@@ -3,7 +3,7 @@
 mod client_auth;
 mod discovery;
 mod error;
-mod form;
+pub mod form;
 mod token;
 
 use std::sync::Arc;

@@ -1,0 +1,115 @@
+//! Coverage-guided fuzzing of every parser that meets bytes from outside. One program, so that the instrumented code is linked once;
+//! `NARTHEX_FUZZ` names the target. `tests/fuzz` builds and runs it.
+//!
+//! A target asserts laws, not only the absence of panics: what one half writes the other half reads back, what passes a check decodes.
+#![no_main]
+
+mod http_request;
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::OnceLock;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use libfuzzer_sys::fuzz_target;
+use narthex::listen::proxies;
+use narthex::oauth::form::Form;
+use narthex_api::METHODS;
+use narthex_api::contract::Message;
+use narthex_core::ids::EnvId;
+use narthex_core::pages::Scope;
+use narthex_rpc::json::{self, Emit};
+use narthex_rpc::route::Routes;
+use narthex_rpc::validate::Validator;
+use narthex_rpc::wire;
+
+type Target = fn(&[u8]);
+
+const TARGETS: &[(&str, Target)] = &[
+    ("json", json_to_wire),
+    ("wire", wire_to_json),
+    ("route", route),
+    ("request", http_request::run),
+    ("form", form),
+    ("forwarded", forwarded),
+    ("page_token", page_token),
+];
+
+fuzz_target!(|data: &[u8]| {
+    static TARGET: OnceLock<Target> = OnceLock::new();
+    TARGET.get_or_init(|| {
+        let name = std::env::var("NARTHEX_FUZZ").expect("NARTHEX_FUZZ names a target");
+        TARGETS.iter().find(|(known, _)| *known == name).unwrap_or_else(|| panic!("no target {name}")).1
+    })(data);
+});
+
+/// The first two bytes choose a message of the contract, the rest is its input.
+fn message(data: &[u8]) -> Option<(&'static Message, &[u8])> {
+    let ([high, low], rest) = data.split_first_chunk()?;
+    let method = &METHODS[usize::from(u16::from_be_bytes([*high & 0x7f, *low])) % METHODS.len()];
+    Some((if high & 0x80 == 0 { method.input } else { method.output }, rest))
+}
+
+/// What the JSON decoder writes is sound, and prints as JSON that means the same.
+fn json_to_wire(data: &[u8]) {
+    let Some((message, text)) = message(data) else { return };
+    let Ok(bytes) = json::decode(message, text) else { return };
+    wire::check(message, &bytes).expect("the decoder writes sound messages");
+    let printed = json::encode(message, &bytes, Emit::Defaults).expect("a sound message prints");
+    let again = json::decode(message, printed.as_slice()).expect("what is printed is read");
+    let printed_again = json::encode(message, &again, Emit::Defaults).expect("a sound message prints");
+    assert_eq!(printed, printed_again);
+}
+
+/// What passes the check is validated and printed without a panic.
+fn wire_to_json(data: &[u8]) {
+    static VALIDATOR: OnceLock<Validator> = OnceLock::new();
+    let Some((message, bytes)) = message(data) else { return };
+    if wire::check(message, bytes).is_err() {
+        return;
+    }
+    let _ = VALIDATOR.get_or_init(|| Validator::new(METHODS).expect("every rule is known")).check(message, bytes);
+    let printed = json::encode(message, bytes, Emit::Defaults);
+    if let Ok(printed) = printed {
+        std::str::from_utf8(&printed).expect("JSON is UTF-8");
+    }
+}
+
+/// A path finds the same route however often its slashes are doubled.
+fn route(data: &[u8]) {
+    static ROUTES: OnceLock<Routes> = OnceLock::new();
+    let Ok(path) = std::str::from_utf8(data) else { return };
+    let routes = ROUTES.get_or_init(|| Routes::new(METHODS).expect("no conflicts"));
+    for verb in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
+        let found = routes.find(verb, path).is_some();
+        assert_eq!(found, routes.find(verb, &path.replace('/', "//")).is_some(), "{path}");
+    }
+}
+
+/// A form that is read has no name twice, and every name gives what it holds.
+fn form(data: &[u8]) {
+    let Ok(form) = Form::parse(data) else { return };
+    for name in ["grant_type", "client_id", "client_secret", "scope"] {
+        assert!(form.get(name).is_none_or(|value| !value.is_empty() && !value.contains('\0')));
+    }
+}
+
+/// Headers from an address that is not trusted say nothing.
+fn forwarded(data: &[u8]) {
+    let mut headers = HeaderMap::new();
+    for line in data.split(|byte| *byte == b'\n') {
+        let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(&line[..colon]), HeaderValue::from_bytes(&line[colon + 1..])) {
+            headers.append(name, value);
+        }
+    }
+    let peer = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+    assert_eq!(proxies::resolve(peer, &headers, &[]).client, peer);
+    let everyone = ["0.0.0.0/0", "::/0"].map(|network| network.parse().expect("a network"));
+    let _ = proxies::resolve(peer, &headers, &everyone);
+}
+
+/// A page token is read or refused.
+fn page_token(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let _ = Scope::new(EnvId(1), "organizations", "").position(text, 10);
+}
