@@ -218,8 +218,8 @@ async fn start_serve(options: AppOptions, config: Config) -> Result<Running, Fai
             tracing::warn!(
                 "tls.mode=selfsigned: browsers and SDKs trust this server only with the CA in the data folder"
             );
-            let wildcard = format!("*.{}", config.base_domain);
-            let names = [config.base_domain.as_str(), wildcard.as_str(), "127.0.0.1", "::1"];
+            let names = self_signed_names(&config.base_domain);
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
             let authority = ca::open(&dir, &names, &options.clock, &options.random)?;
             (Some(Arc::new(authority.server)), Some(authority.certificate))
         }
@@ -233,6 +233,7 @@ async fn start_serve(options: AppOptions, config: Config) -> Result<Running, Fai
         listeners.push(Listener::bind(address, door)?);
     }
     let public = listeners.first().map(Listener::address);
+    let plain = config.http_listen.and(listeners.last()).map(Listener::address);
     let admin = config.admin_listen.map(|address| Listener::bind(address, Door::Admin)).transpose()?;
     let admin_url = admin.as_ref().map(|listener| format!("http://{}", listener.address())).unwrap_or_default();
     listeners.extend(admin);
@@ -252,10 +253,7 @@ async fn start_serve(options: AppOptions, config: Config) -> Result<Running, Fai
     };
     let started = parts.start(listeners, config.max_connections, options.timeouts).await?;
     let scheme = if certificates.is_some() { "https" } else { "http" };
-    let http_url = match (certificates.is_none(), public) {
-        (true, Some(address)) => format!("http://{address}"),
-        _ => String::new(),
-    };
+    let http_url = plain.map(|address| format!("http://{address}")).unwrap_or_default();
     Ok(Running {
         dev_url: public
             .map(|address| format!("{scheme}://{}:{}", config.base_domain, address.port()))
@@ -267,6 +265,16 @@ async fn start_serve(options: AppOptions, config: Config) -> Result<Running, Fai
         drain_delay: config.drain_delay,
         ..started
     })
+}
+
+/// The hosts of the seeded environments; others too where a wildcard is possible, which single labels (`localhost`) are refused.
+fn self_signed_names(base: &str) -> Vec<String> {
+    let mut names: Vec<String> = ["auth", "dev", "prd"].iter().map(|name| format!("{name}.{base}")).collect();
+    if base.contains('.') {
+        names.push(format!("*.{base}"));
+    }
+    names.extend([base.to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()]);
+    names
 }
 
 /// What both modes have in common, ready to be started.

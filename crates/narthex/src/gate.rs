@@ -85,7 +85,12 @@ impl narthex_rpc::Gate for Gate {
         bearers: &[&str],
         env_domain: Option<&str>,
     ) -> Result<(Caller, Arc<Environment>), Error> {
-        tokens::authenticate(&self.0.core, host_environment, bearers, env_domain).await
+        let found = tokens::authenticate(&self.0.core, host_environment, bearers, env_domain).await?;
+        // Counted here and not in `admit`, which is asked before anybody is known: else a stranger could use up the allowance of an
+        // environment with tokens that nobody issued.
+        let State { limiter, .. } = &*self.0;
+        self.0.count(Scope::Api, limiter.admit(Scope::Api, host_environment.id))?;
+        Ok(found)
     }
 
     fn admit(
@@ -100,7 +105,7 @@ impl narthex_rpc::Gate for Gate {
             let key = (environment.id, limits::address_key(peer));
             return self.0.count(Scope::PublicPerIp, limiter.admit(Scope::PublicPerIp, key));
         }
-        self.0.count(Scope::Api, limiter.admit(Scope::Api, environment.id))
+        self.0.count(Scope::Api, limiter.check(Scope::Api, environment.id))
     }
 
     fn observe(&self, outcome: &Outcome<'_>) {

@@ -2,7 +2,6 @@
 //! closest to a full bucket are forgotten first.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -102,9 +101,9 @@ impl Limiter {
         self.admit_at(scope, key, self.now(), true)
     }
 
-    /// Whether a request would be let through, without counting it.
-    pub fn check(&self, scope: Scope, key: impl Hash) -> Result<(), Exceeded> {
-        self.admit_at(scope, key, self.now(), false).map(drop)
+    /// Whether a request would be let through and how the bucket would stand then, without counting it.
+    pub fn check(&self, scope: Scope, key: impl Hash) -> Result<Option<Bucket>, Exceeded> {
+        self.admit_at(scope, key, self.now(), false)
     }
 
     fn now(&self) -> u64 {
@@ -127,18 +126,12 @@ impl Limiter {
             let bucket = Bucket { limit, remaining: 0, reset_seconds: seconds(due - now) };
             return Err(Exceeded { bucket, retry_after_seconds: seconds(due - now - tolerance).max(1) });
         }
-        if !count {
-            return Ok(None);
-        }
         let next = due + interval;
-        if shard.len() >= KEYS_PER_SHARD && !shard.contains_key(&key) {
-            make_room(&mut shard, now);
-        }
-        match shard.entry(key) {
-            Entry::Occupied(mut entry) => *entry.get_mut() = next,
-            Entry::Vacant(entry) => {
-                entry.insert(next);
+        if count {
+            if shard.len() >= KEYS_PER_SHARD && !shard.contains_key(&key) {
+                make_room(&mut shard, now);
             }
+            shard.insert(key, next);
         }
         let remaining = (tolerance + interval).saturating_sub(next - now) / interval;
         Ok(Some(Bucket {

@@ -2,7 +2,7 @@
 
 use http::Response;
 use narthex_core::{Error, keys};
-use narthex_db::Metrics as DbMetrics;
+use narthex_db::{Metrics as DbMetrics, p};
 
 use crate::gate::State;
 use crate::metrics::{Exposition, render_process};
@@ -57,6 +57,13 @@ async fn stored(state: &State, text: &mut Exposition) -> Result<(), Error> {
             }
         }
     }
+    // Capped: a page that is read every few seconds must not walk a backlog of millions.
+    let sql = "SELECT COUNT(*), MIN(run_at) FROM (SELECT run_at FROM jobs WHERE state = 0 AND run_at <= $1 LIMIT 10000) AS due";
+    let (due, oldest_due): (i64, Option<i64>) =
+        core.db.read(async move |tx| tx.one(sql, &p![now]).await.map_err(Error::from)).await?;
+    text.single("narthex_jobs_due", "gauge", "Jobs that wait for a worker, at most 10000.", due);
+    let lag = oldest_due.map_or(0, |run_at| now.seconds() - run_at.div_euclid(1_000_000));
+    text.single("narthex_jobs_oldest_due_seconds", "gauge", "How long the oldest of them has waited.", lag);
     text.single("narthex_signing_key_age_seconds", "gauge", "Age of the oldest signing key in use.", oldest);
     Ok(())
 }

@@ -1,0 +1,93 @@
+//! `narthex serve` behind a proxy: whose word counts.
+
+use http::Request;
+
+use crate::harness::{Harness, Protocol};
+
+async fn issuer(harness: &Harness, headers: &[(&str, &str)]) -> Option<String> {
+    let base = harness.running().http_url.clone();
+    let mut request = Request::get(format!("{base}/.well-known/openid-configuration"));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let reply = harness.send(&base, Protocol::H1, request, "").await;
+    (reply.status == 200).then(|| reply.json()["issuer"].as_str().unwrap().to_owned())
+}
+
+const BEHIND_PROXY: [(&str, &str); 3] =
+    [("tls.mode", "external"), ("server.http_listen", "127.0.0.1:0"), ("server.base_domain", "auth.example")];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn environments_are_found_by_host_and_an_unknown_host_is_404() {
+    let harness = Harness::serve(&BEHIND_PROXY).await.unwrap();
+    assert_eq!(issuer(&harness, &[("host", "dev.auth.example")]).await.as_deref(), Some("https://dev.auth.example"));
+    assert_eq!(
+        issuer(&harness, &[("host", "PRD.auth.example:443")]).await.as_deref(),
+        Some("https://prd.auth.example")
+    );
+    for host in ["localhost", "127.0.0.1", "auth.example", "other.auth.example", "dev.auth.example.evil"] {
+        assert_eq!(issuer(&harness, &[("host", host)]).await, None, "{host}");
+    }
+    assert_eq!(
+        issuer(&harness, &[("host", "dev.auth.example"), ("host", "prd.auth.example")]).await,
+        None,
+        "two hosts are none"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn forwarded_hosts_count_only_from_trusted_proxies() {
+    let untrusting = Harness::serve(&BEHIND_PROXY).await.unwrap();
+    let forged: &[(&str, &str)] = &[
+        ("host", "dev.auth.example"),
+        ("x-forwarded-host", "prd.auth.example"),
+        ("forwarded", "for=1.1.1.1;host=prd.auth.example"),
+    ];
+    assert_eq!(issuer(&untrusting, forged).await.as_deref(), Some("https://dev.auth.example"));
+
+    let keys: Vec<(&str, &str)> = BEHIND_PROXY.into_iter().chain([("server.trusted_proxies", "127.0.0.0/8")]).collect();
+    let trusting = Harness::serve(&keys).await.unwrap();
+    assert_eq!(
+        issuer(&trusting, &[("host", "internal"), ("x-forwarded-host", "prd.auth.example")]).await.as_deref(),
+        Some("https://prd.auth.example")
+    );
+    assert_eq!(
+        issuer(&trusting, &[("host", "internal"), ("forwarded", "for=1.1.1.1;host=prd.auth.example")]).await.as_deref(),
+        Some("https://prd.auth.example")
+    );
+    assert_eq!(issuer(&trusting, &[("host", "dev.auth.example"), ("x-forwarded-host", "evil.example")]).await, None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn limits_per_address_see_the_client_behind_the_proxy() {
+    let keys: Vec<(&str, &str)> = BEHIND_PROXY
+        .into_iter()
+        .chain([("server.trusted_proxies", "127.0.0.1"), ("limits.token_per_ip_per_minute", "12")])
+        .collect();
+    let harness = Harness::serve(&keys).await.unwrap();
+    let base = harness.running().http_url.clone();
+    let ask = async |client: &str| {
+        let request = Request::post(format!("{base}/oauth/token"))
+            .header("host", "dev.auth.example")
+            .header("content-type", "application/x-www-form-urlencoded")
+            // What stands left of the last entry is the client's own claim: another one each time must not help.
+            .header("x-forwarded-for", format!("{}, {client}", harness.core().random.base62(4)));
+        harness.send(&base, Protocol::H1, request, "grant_type=client_credentials").await.status.as_u16()
+    };
+    assert_eq!([ask("203.0.113.7").await, ask("203.0.113.7").await, ask("203.0.113.7").await], [401, 401, 429]);
+    assert_eq!(ask("203.0.113.8").await, 401, "another client behind the same proxy");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_plain_listener_beside_tls_only_sends_browsers_to_https() {
+    let harness =
+        Harness::serve(&[("server.http_listen", "127.0.0.1:0"), ("server.base_domain", "localhost")]).await.unwrap();
+    let base = harness.running().http_url.clone();
+    let reply = harness
+        .send(&base, Protocol::H1, Request::get(format!("{base}/a?b=c")).header("host", "dev.localhost:80"), "")
+        .await;
+    assert_eq!((reply.status.as_u16(), reply.header("location")), (308, Some("https://dev.localhost/a?b=c")));
+    let reply =
+        harness.send(&base, Protocol::H1, Request::post(format!("{base}/oauth/token")), "client_secret=x").await;
+    assert_eq!(reply.status, 403);
+}
