@@ -95,8 +95,13 @@ impl Ids {
         } else {
             (state.millis, state.sequence) = (state.millis + 1, 0);
         }
-        assert!(state.millis <= state.reserved_until, "no time is reserved for ids: the lease of the node number is lost");
-        (state.millis - EPOCH_MILLIS) << (NODE_BITS + SEQUENCE_BITS) | i64::from(state.node) << SEQUENCE_BITS | state.sequence
+        assert!(
+            state.millis <= state.reserved_until,
+            "no time is reserved for ids: the lease of the node number is lost"
+        );
+        (state.millis - EPOCH_MILLIS) << (NODE_BITS + SEQUENCE_BITS)
+            | i64::from(state.node) << SEQUENCE_BITS
+            | state.sequence
     }
 
     /// The time of the newest id, in Unix milliseconds.
@@ -250,7 +255,9 @@ mod tests {
 
     #[test]
     fn one_row_has_one_spelling() {
-        for bad in ["", "org_", "org_01", "org_-1", "org_+1", "org_1 ", "ORG_1", "env_1", "org_99999999999999999999", "org_1٣"] {
+        for bad in
+            ["", "org_", "org_01", "org_-1", "org_+1", "org_1 ", "ORG_1", "env_1", "org_99999999999999999999", "org_1٣"]
+        {
             assert_eq!(OrganizationId::parse(bad), None, "{bad}");
         }
     }

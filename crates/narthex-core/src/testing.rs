@@ -107,6 +107,9 @@ pub fn reused_key_pairs() -> KeyPairs {
 }
 
 /// One of eight key pairs of this process, in PKCS#8.
+///
+/// # Panics
+/// If the library cannot make a key.
 pub fn rsa_key(turn: usize) -> &'static [u8] {
     // Written once and never changed: a cache of something slow, not state.
     static KEYS: [OnceLock<Vec<u8>>; 8] = [const { OnceLock::new() }; 8];
@@ -122,13 +125,13 @@ pub fn rsa_key(turn: usize) -> &'static [u8] {
 pub async fn sign_raw(core: &Core, environment: EnvId, header: Option<&str>, payload: &str) -> Result<String> {
     let signer = keys::signer(core, environment, 0).await?;
     let header = header.map_or_else(|| signer.header.to_string(), |header| URL_SAFE_NO_PAD.encode(header));
-    let signed = format!("{header}.{}", URL_SAFE_NO_PAD.encode(payload));
+    let message = format!("{header}.{}", URL_SAFE_NO_PAD.encode(payload));
     let mut signature = vec![0; signer.pair.public_modulus_len()];
     signer
         .pair
-        .sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), signed.as_bytes(), &mut signature)
+        .sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message.as_bytes(), &mut signature)
         .map_err(|_| Error::internal("RSA signing failed"))?;
-    Ok(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(&signature)))
+    Ok(format!("{message}.{}", URL_SAFE_NO_PAD.encode(&signature)))
 }
 
 /// Ends the background work of a node, as if it hung: no polling, no renewal of the lease, no maintenance.

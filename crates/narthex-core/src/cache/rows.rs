@@ -44,7 +44,11 @@ impl<K: Hash + Eq + Clone, V> RowCache<K, V> {
     }
 
     /// The row through `load`, whatever is in memory.
-    pub(crate) async fn reload(&self, key: &K, load: impl Future<Output = Result<Option<V>>>) -> Result<Option<Arc<V>>> {
+    pub(crate) async fn reload(
+        &self,
+        key: &K,
+        load: impl Future<Output = Result<Option<V>>>,
+    ) -> Result<Option<Arc<V>>> {
         // Both before the load: a change that commits in between raises the version, and the entry is void at birth.
         let (version, fresh) = (self.version(key), self.epochs.fresh());
         let Some(row) = load.await?.map(Arc::new) else { return Ok(None) };

@@ -5,10 +5,11 @@ mod store;
 
 use std::sync::Arc;
 
-pub use secrets::{
-    LastUsed, NewSecret, SecretStatus, StoredSecret, add_secret, authenticate, delete_secret, flush_last_used, set_secret_status,
-};
 pub(crate) use secrets::insert as insert_secret;
+pub use secrets::{
+    LastUsed, NewSecret, SecretStatus, StoredSecret, add_secret, authenticate, delete_secret, flush_last_used,
+    set_secret_status,
+};
 pub(crate) use store::insert;
 
 use narthex_db::p;
@@ -252,7 +253,8 @@ fn check_client_id(given: String, prefix: &str) -> Result<String> {
     if !rest.is_empty() && given.len() <= 32 && rest.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
         Ok(given)
     } else {
-        let text = format!("must begin with {prefix}, have at most 32 characters, and go on with letters, digits and _");
+        let text =
+            format!("must begin with {prefix}, have at most 32 characters, and go on with letters, digits and _");
         Err(Error::invalid("client_id", "client_id", text))
     }
 }

@@ -20,7 +20,8 @@ use crate::seal::{Secret, sha256};
 /// Characters of a secret after its prefix.
 const LENGTH: usize = 48;
 
-pub(super) const COLUMNS: &str = "id, hash, suffix, status, created_at, updated_at, last_used_at, expires_at, created_by";
+pub(super) const COLUMNS: &str =
+    "id, hash, suffix, status, created_at, updated_at, last_used_at, expires_at, created_by";
 
 /// Whether a secret counts (`scalekit.v1.clients.ClientSecretStatus`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -82,7 +83,13 @@ pub struct NewSecret {
 
 impl NewSecret {
     /// A random secret: `test_` or `prod_` and 48 characters.
-    pub(crate) fn generate(ids: &Ids, random: &Random, kind: EnvironmentKind, created_by: &str, now: Timestamp) -> Self {
+    pub(crate) fn generate(
+        ids: &Ids,
+        random: &Random,
+        kind: EnvironmentKind,
+        created_by: &str,
+        now: Timestamp,
+    ) -> Self {
         let prefix = match kind {
             EnvironmentKind::Dev => "test_",
             EnvironmentKind::Prd => "prod_",
@@ -225,7 +232,12 @@ async fn raise(tx: &mut Tx) -> Result<Bump> {
 }
 
 /// The client, if it is enabled and `secret` is one of its secrets that count. None says nothing about which of them failed.
-pub async fn authenticate(core: &Core, environment: EnvId, client_id: &str, secret: &str) -> Result<Option<Arc<Client>>> {
+pub async fn authenticate(
+    core: &Core,
+    environment: EnvId,
+    client_id: &str,
+    secret: &str,
+) -> Result<Option<Arc<Client>>> {
     let hash = sha256(secret.as_bytes());
     let Some(client) = get(core, environment, client_id).await?.filter(|client| client.enabled) else {
         return Ok(None);

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use narthex_db::{DbError, FromRow, Row, Tx, p};
 
 use super::{
-    AuthenticationMode, CustomDomainStatus, Environment, EnvironmentKind, NewEnvironment, SessionSettings, Span, TimeUnit,
-    domain_of, normalise_host,
+    AuthenticationMode, CustomDomainStatus, Environment, EnvironmentKind, NewEnvironment, SessionSettings, Span,
+    TimeUnit, domain_of, normalise_host,
 };
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
@@ -20,7 +20,10 @@ const COLUMNS: &str = "id, workspace_id, kind, is_system, display_name, domain, 
 impl FromRow for Environment {
     fn from_row(row: &Row<'_>) -> Result<Self, DbError> {
         let span = |value: usize, unit: usize| -> Result<Span, DbError> {
-            Ok(Span { minutes: row.get(value)?, unit: TimeUnit::from_number(row.get(unit)?).ok_or_else(|| unknown("unit"))? })
+            Ok(Span {
+                minutes: row.get(value)?,
+                unit: TimeUnit::from_number(row.get(unit)?).ok_or_else(|| unknown("unit"))?,
+            })
         };
         Ok(Self {
             id: row.get(0)?,

@@ -103,7 +103,8 @@ async fn load(core: &Core, environment: EnvId) -> Result<KeySet> {
         .map_err(Error::internal)?;
         let verifier = ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, &public).map_err(Error::internal)?;
         let header: Arc<str> = header(id).into();
-        let key = PublishedKey { id, state: store::state(state)?, longest_lifetime, verifier, header: Arc::clone(&header) };
+        let key =
+            PublishedKey { id, state: store::state(state)?, longest_lifetime, verifier, header: Arc::clone(&header) };
         keys.insert(header, key);
     }
     jwks.push_str("]}");

@@ -17,8 +17,7 @@ pub(crate) struct NewSigningKey {
     pub(super) private: Sealed,
 }
 
-pub(super) const INFO: &str =
-    "id, state, created_at, activate_at, activated_at, retired_at, remove_at, withdrawn";
+pub(super) const INFO: &str = "id, state, created_at, activate_at, activated_at, retired_at, remove_at, withdrawn";
 
 impl FromRow for SigningKeyInfo {
     fn from_row(row: &Row<'_>) -> Result<Self, DbError> {
@@ -50,11 +49,22 @@ pub(crate) async fn insert_current(tx: &mut Tx, key: &NewSigningKey, now: Timest
     insert(tx, key, KeyState::Current, now, now).await
 }
 
-pub(super) async fn insert_next(tx: &mut Tx, key: &NewSigningKey, now: Timestamp, activate_at: Timestamp) -> Result<()> {
+pub(super) async fn insert_next(
+    tx: &mut Tx,
+    key: &NewSigningKey,
+    now: Timestamp,
+    activate_at: Timestamp,
+) -> Result<()> {
     insert(tx, key, KeyState::Next, now, activate_at).await
 }
 
-async fn insert(tx: &mut Tx, key: &NewSigningKey, state: KeyState, now: Timestamp, signs_from: Timestamp) -> Result<()> {
+async fn insert(
+    tx: &mut Tx,
+    key: &NewSigningKey,
+    state: KeyState,
+    now: Timestamp,
+    signs_from: Timestamp,
+) -> Result<()> {
     let activated = (state == KeyState::Current).then_some(signs_from);
     tx.execute(
         "INSERT INTO signing_keys (id, environment_id, state, public_key, private_key, longest_lifetime, created_at, activate_at, \

@@ -43,7 +43,8 @@ impl Member {
     /// Effective permissions in an environment: those of the override for it if there is one, else of the workspace role. An unknown
     /// role has none.
     pub fn permissions_in(&self, environment: EnvId) -> Vec<String> {
-        let role = self.environment_roles.iter().find(|(id, _)| *id == environment).map_or(&self.role, |(_, role)| role);
+        let role =
+            self.environment_roles.iter().find(|(id, _)| *id == environment).map_or(&self.role, |(_, role)| role);
         FixedRole::from_name(role).map(FixedRole::permissions).unwrap_or_default()
     }
 }
@@ -144,7 +145,12 @@ async fn load(core: &Core, id: MemberId) -> Result<Option<Member>> {
 /// Switches a member on or off; off ends what their tokens may do at once.
 pub async fn set_active(core: &Core, id: MemberId, active: bool) -> Result<()> {
     let status = if active { ACTIVE } else { INACTIVE };
-    change(core, "UPDATE members SET status = $1, updated_at = $2 WHERE id = $3", p![status, core.clock.now(), id].to_vec()).await
+    change(
+        core,
+        "UPDATE members SET status = $1, updated_at = $2 WHERE id = $3",
+        p![status, core.clock.now(), id].to_vec(),
+    )
+    .await
 }
 
 /// Gives a member a role in the workspace.

@@ -79,9 +79,14 @@ pub enum Tier {
 
 /// The tier of a permission.
 pub fn tier(permission: &str) -> Tier {
-    const WORKSPACE: [&str; 6] = ["workspace", "members", "billing", "dashboard_roles", "environment_access", "master_keys"];
+    const WORKSPACE: [&str; 6] =
+        ["workspace", "members", "billing", "dashboard_roles", "environment_access", "master_keys"];
     let (resource, _) = permission.split_once(':').unwrap_or((permission, ""));
-    if WORKSPACE.contains(&resource) || permission == "environments:create" { Tier::Workspace } else { Tier::Environment }
+    if WORKSPACE.contains(&resource) || permission == "environments:create" {
+        Tier::Workspace
+    } else {
+        Tier::Environment
+    }
 }
 
 /// Whether holding a permission is dangerous enough to say so.
@@ -89,7 +94,9 @@ pub fn is_sensitive(permission: &str) -> bool {
     const NAMED: [&str; 4] =
         ["connected_accounts:access", "api_credentials:write", "portal_links:manage", "members:write"];
     let (resource, action) = permission.split_once(':').unwrap_or((permission, ""));
-    matches!(action, "rotate" | "destroy" | "delete" | "revoke") || resource == "encryption_keys" || NAMED.contains(&permission)
+    matches!(action, "rotate" | "destroy" | "delete" | "revoke")
+        || resource == "encryption_keys"
+        || NAMED.contains(&permission)
 }
 
 /// A role that every workspace has and nobody can change.
@@ -136,7 +143,9 @@ impl FixedRole {
             Self::Admin => !matches!(permission, "billing:write" | "workspace:write" | "encryption_keys:destroy"),
             Self::Developer => {
                 action == "read"
-                    || in_environment && resource != "encryption_keys" && !matches!(action, "rotate" | "destroy" | "delete")
+                    || in_environment
+                        && resource != "encryption_keys"
+                        && !matches!(action, "rotate" | "destroy" | "delete")
             }
             Self::Member => permission == "members:read" || in_environment && matches!(action, "read" | "write"),
             Self::Viewer => action == "read" && permission != "billing:read",
@@ -145,7 +154,11 @@ impl FixedRole {
 
     /// What it has.
     pub fn permissions(self) -> Vec<String> {
-        PERMISSIONS.iter().filter(|&&permission| self.grants(permission)).map(|&permission| permission.to_owned()).collect()
+        PERMISSIONS
+            .iter()
+            .filter(|&&permission| self.grants(permission))
+            .map(|&permission| permission.to_owned())
+            .collect()
     }
 }
 

@@ -100,7 +100,9 @@ impl Node {
             tokio::time::sleep(RENEW_EVERY).await;
             match self.renew(&db).await {
                 Ok(Lease::Renewed) => {}
-                Ok(Lease::Replaced) => tracing::warn!(number = self.number(), "the node number had been lost; another is leased"),
+                Ok(Lease::Replaced) => {
+                    tracing::warn!(number = self.number(), "the node number had been lost; another is leased")
+                }
                 Err(error) => tracing::warn!(?error, "the lease of the node number cannot be renewed"),
             }
         }

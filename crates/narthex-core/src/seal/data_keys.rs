@@ -126,7 +126,8 @@ pub(super) async fn data_key(core: &Core, id: DataKeyId) -> Result<Arc<DataKey>>
     let row: Option<(EnvId, Vec<u8>)> = core.db.reader().await?.opt(sql, &p![id]).await?;
     let (environment, wrapped) = row.ok_or_else(|| Error::internal(format!("data key {} is gone", id.0)))?;
     let bytes = core.keyring.master().open(&wrapping(environment, id), &wrapped)?;
-    let bytes: &[u8; 32] = bytes.expose().as_slice().try_into().map_err(|_| Error::internal("data key of a wrong length"))?;
+    let bytes: &[u8; 32] =
+        bytes.expose().as_slice().try_into().map_err(|_| Error::internal("data key of a wrong length"))?;
     let key = Arc::new(DataKey { id, environment, cipher: Cipher::new(bytes)? });
     core.caches.data_keys.put(id, Arc::clone(&key));
     Ok(key)

@@ -80,12 +80,19 @@ impl Keyring {
         let master = MasterKey::new(&bytes)?;
         let known = if known.is_empty() { introduce(db, &master, random, now).await? } else { known };
         match known.iter().find(|(id, _, active)| *id == master.id && *active) {
-            Some((_, check, _)) if master.open(CHECK, check).is_ok_and(|text| text.expose() == CHECK) => Ok(Self { master }),
+            Some((_, check, _)) if master.open(CHECK, check).is_ok_and(|text| text.expose() == CHECK) => {
+                Ok(Self { master })
+            }
             _ => Err(Error::new(
                 Kind::FailedPrecondition,
                 format!(
                     "wrong master key: this database is sealed by key {}, the one given is {}",
-                    known.iter().filter(|(.., active)| *active).map(|(id, ..)| id.as_str()).collect::<Vec<_>>().join(", "),
+                    known
+                        .iter()
+                        .filter(|(.., active)| *active)
+                        .map(|(id, ..)| id.as_str())
+                        .collect::<Vec<_>>()
+                        .join(", "),
                     master.id
                 ),
             )
@@ -130,12 +137,14 @@ fn read_or_create(path: &Path, may_create: bool, random: &Random) -> Result<Secr
     match fs::read_to_string(path).map(Zeroizing::new) {
         Ok(text) => {
             warn_if_others_may_read(path);
-            MasterKey::parse(&text)
-                .ok_or_else(|| refuse(format!("{} holds no master key: 32 bytes in base64url are expected", path.display())))
+            MasterKey::parse(&text).ok_or_else(|| {
+                refuse(format!("{} holds no master key: 32 bytes in base64url are expected", path.display()))
+            })
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound && may_create => {
             let key = Secret::new(random.bytes::<32>());
-            create(path, &key).map_err(|error| refuse(format!("cannot write the master key to {}: {error}", path.display())))?;
+            create(path, &key)
+                .map_err(|error| refuse(format!("cannot write the master key to {}: {error}", path.display())))?;
             Ok(key)
         }
         Err(error) => Err(refuse(format!(

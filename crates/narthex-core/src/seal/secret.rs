@@ -4,6 +4,16 @@ use zeroize::Zeroize;
 
 /// A secret in memory: has neither Debug nor Display nor Serialize, and is overwritten when dropped (best effort: copies that the
 /// allocator or the compiler made are out of reach).
+///
+/// ```compile_fail
+/// format!("{:?}", narthex_core::seal::Secret::new(String::new()));
+/// ```
+/// ```compile_fail
+/// format!("{}", narthex_core::seal::Secret::new(String::new()));
+/// ```
+/// ```compile_fail
+/// serde_json::to_string(&narthex_core::seal::Secret::new(String::new()));
+/// ```
 pub struct Secret<T: Zeroize>(T);
 
 impl<T: Zeroize> Secret<T> {

@@ -146,7 +146,8 @@ impl EnvironmentRows {
 
     async fn insert_roles(&self, tx: &mut Tx) -> Result<()> {
         let [admin, member] = self.roles;
-        for (id, name, display_name, creator) in [(admin, "admin", "Admin", true), (member, "member", "Member", false)] {
+        for (id, name, display_name, creator) in [(admin, "admin", "Admin", true), (member, "member", "Member", false)]
+        {
             tx.execute(
                 "INSERT INTO roles (id, environment_id, organization_id, name, display_name, description, default_creator, \
                  default_member, created_at, updated_at) VALUES ($1, $2, NULL, $3, $4, '', $5, $6, $7, $7)",

@@ -12,7 +12,7 @@ use crate::cache;
 use crate::clients::{self, Client, ClientKind, NewClient, NewSecret};
 use crate::core::Core;
 use crate::environments::{self, Environment, EnvironmentKind, NewEnvironment};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::ids::{EnvId, OrganizationId, WorkspaceId};
 use crate::members::{self, FixedRole, NewMember};
 use crate::seal::{Secret, sha256};
@@ -51,7 +51,7 @@ struct Operator {
 
 #[derive(Deserialize, Clone, Copy, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
-enum Kind {
+enum Purpose {
     Dev,
     Prd,
 }
@@ -61,7 +61,7 @@ enum Kind {
 #[serde(deny_unknown_fields)]
 struct SeededEnvironment {
     id: Option<String>,
-    kind: Kind,
+    kind: Purpose,
     name: Option<String>,
     origin: Option<String>,
     #[serde(default)]
@@ -150,9 +150,13 @@ pub async fn apply(core: &Core, text: &str) -> Result<SeedReport> {
     let file: File = toml::from_str(text).map_err(|error| {
         // The error's own display quotes the line, its message a value of a wrong type: either may be a secret.
         let at = error.span().map_or(0, |span| span.start.min(text.len()));
-        let line = text.as_bytes()[..at].iter().filter(|&&byte| byte == b'\n').count() + 1;
+        let line = text.get(..at).map_or(0, |before| before.matches('\n').count()) + 1;
         Error::invalid("seed", "toml", format!("line {line}: {}", without_quoted(error.message())))
     })?;
+    if environments::system(core).await?.is_none() {
+        let text = "a seed file is applied to a database that has been started once";
+        return Err(Error::new(Kind::FailedPrecondition, text));
+    }
     let mut report = SeedReport::default();
     for workspace in &file.workspaces {
         let id = apply_workspace(core, workspace, &mut report).await?;
@@ -192,7 +196,9 @@ async fn apply_workspace(core: &Core, wanted: &Workspace, report: &mut SeedRepor
     let found: Option<(WorkspaceId,)> = match (given, &wanted.name) {
         (Some(id), _) => reader.opt("SELECT id FROM workspaces WHERE id = $1", &p![id]).await?,
         (None, Some(name)) => {
-            reader.opt("SELECT id FROM workspaces WHERE display_name = $1 ORDER BY created_at, id LIMIT 1", &p![name]).await?
+            reader
+                .opt("SELECT id FROM workspaces WHERE display_name = $1 ORDER BY created_at, id LIMIT 1", &p![name])
+                .await?
         }
         (None, None) => reader.opt("SELECT id FROM workspaces ORDER BY created_at, id LIMIT 1", &[]).await?,
     };
@@ -213,8 +219,9 @@ async fn apply_workspace(core: &Core, wanted: &Workspace, report: &mut SeedRepor
 }
 
 async fn apply_operator(core: &Core, workspace: WorkspaceId, wanted: &Operator, report: &mut SeedReport) -> Result<()> {
-    let role = FixedRole::from_name(&wanted.role)
-        .ok_or_else(|| bad("operators.role", format!("{:?} is none of owner, admin, developer, member, viewer", wanted.role)))?;
+    let role = FixedRole::from_name(&wanted.role).ok_or_else(|| {
+        bad("operators.role", format!("{:?} is none of owner, admin, developer, member, viewer", wanted.role))
+    })?;
     if members::by_email(core, workspace, &wanted.email).await?.is_some() {
         return Ok(());
     }
@@ -265,8 +272,8 @@ async fn find_environment(
 ) -> Result<Option<Environment>> {
     let given = id("environments.id", wanted.id.as_ref(), EnvId::parse)?;
     let kind = match wanted.kind {
-        Kind::Dev => EnvironmentKind::Dev,
-        Kind::Prd => EnvironmentKind::Prd,
+        Purpose::Dev => EnvironmentKind::Dev,
+        Purpose::Prd => EnvironmentKind::Prd,
     };
     let all = environments::list(core, workspace).await?;
     Ok(all.into_iter().filter(|environment| !environment.is_system).find(|environment| match (given, &wanted.origin) {
@@ -282,10 +289,11 @@ async fn make_environment(
     wanted: &SeededEnvironment,
     report: &mut SeedReport,
 ) -> Result<Environment> {
-    let origin = wanted.origin.clone().ok_or_else(|| bad("environments.origin", "a new environment needs its origin"))?;
+    let origin =
+        wanted.origin.clone().ok_or_else(|| bad("environments.origin", "a new environment needs its origin"))?;
     let (kind, name) = match wanted.kind {
-        Kind::Dev => (EnvironmentKind::Dev, "Development"),
-        Kind::Prd => (EnvironmentKind::Prd, "Production"),
+        Purpose::Dev => (EnvironmentKind::Dev, "Development"),
+        Purpose::Prd => (EnvironmentKind::Prd, "Production"),
     };
     let new = NewEnvironment {
         id: id("environments.id", wanted.id.as_ref(), EnvId::parse)?.unwrap_or_else(|| EnvId::new(&core.ids)),
@@ -316,7 +324,8 @@ async fn make_environment(
     core.caches.apply(bump);
     report.created.push(format!("environment {} {}", new.id, new.origin));
     report.created.push(format!("client {}", seed.client_id()));
-    let environment = environments::by_id(core, new.id).await?.ok_or_else(|| Error::internal("the new environment is gone"))?;
+    let environment =
+        environments::by_id(core, new.id).await?.ok_or_else(|| Error::internal("the new environment is gone"))?;
     Ok(environment.as_ref().clone())
 }
 
@@ -326,25 +335,24 @@ async fn apply_client(
     wanted: &SeededClient,
     report: &mut SeedReport,
 ) -> Result<()> {
-    let client = match clients::get(core, environment.id, &wanted.id).await? {
-        Some(client) => client.as_ref().clone(),
-        None => {
-            let new = NewClient {
-                client_id: Some(wanted.id.clone()),
-                organization: id("clients.organization", wanted.organization.as_ref(), OrganizationId::parse)?,
-                post_login_uris: wanted.callbacks.clone(),
-                scopes: wanted.scopes.clone(),
-                audience: wanted.audience.clone(),
-                access_token_expiry: wanted.access_token_expiry,
-                ..NewClient::new(wanted.kind.into(), wanted.name.as_deref().unwrap_or(&wanted.id))
-            };
-            if (new.kind == ClientKind::Organization) != new.organization.is_some() {
-                return Err(bad("clients.organization", "clients of kind organization have one, and no others"));
-            }
-            let client = clients::create(core, environment.id, environment.kind, new).await?;
-            report.created.push(format!("client {}", client.client_id));
-            client
+    let client = if let Some(client) = clients::get(core, environment.id, &wanted.id).await? {
+        client.as_ref().clone()
+    } else {
+        let new = NewClient {
+            client_id: Some(wanted.id.clone()),
+            organization: id("clients.organization", wanted.organization.as_ref(), OrganizationId::parse)?,
+            post_login_uris: wanted.callbacks.clone(),
+            scopes: wanted.scopes.clone(),
+            audience: wanted.audience.clone(),
+            access_token_expiry: wanted.access_token_expiry,
+            ..NewClient::new(wanted.kind.into(), wanted.name.as_deref().unwrap_or(&wanted.id))
+        };
+        if (new.kind == ClientKind::Organization) != new.organization.is_some() {
+            return Err(bad("clients.organization", "clients of kind organization have one, and no others"));
         }
+        let client = clients::create(core, environment.id, environment.kind, new).await?;
+        report.created.push(format!("client {}", client.client_id));
+        client
     };
     for text in &wanted.secrets {
         apply_secret(core, &client, secret(text)?, report).await?;
@@ -382,5 +390,9 @@ fn secret(text: &str) -> Result<Secret<String>> {
     };
     let secret = Secret::new(text);
     // A plain SHA-256 protects only what cannot be guessed.
-    if secret.expose().len() < 20 { Err(bad("clients.secrets", "a secret has at least 20 characters")) } else { Ok(secret) }
+    if secret.expose().len() < 20 {
+        Err(bad("clients.secrets", "a secret has at least 20 characters"))
+    } else {
+        Ok(secret)
+    }
 }

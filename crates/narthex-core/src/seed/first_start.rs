@@ -93,10 +93,8 @@ pub async fn first_start(core: &Core, start: FirstStart) -> Result<SeededEnviron
         return find(core).await?.ok_or_else(|| Error::unavailable("the first start is under way on another node"));
     };
     core.caches.apply(bump);
-    let client = |seed: &EnvironmentSeed| SeededClient {
-        client_id: seed.client_id().to_owned(),
-        secret: seed.secret().clone(),
-    };
+    let client =
+        |seed: &EnvironmentSeed| SeededClient { client_id: seed.client_id().to_owned(), secret: seed.secret().clone() };
     Ok(SeededEnvironments {
         workspace,
         system: ids.0,

@@ -5,6 +5,6 @@ mod file;
 mod first_start;
 mod organizations;
 
-pub use first_start::{FirstStart, SeededClient, SeededEnvironments, first_start};
-pub use file::{SeedReport, apply};
 pub use environment::{EnvironmentSeed, SeedClient};
+pub use file::{SeedReport, apply};
+pub use first_start::{FirstStart, SeededClient, SeededEnvironments, first_start};

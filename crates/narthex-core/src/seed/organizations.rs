@@ -21,11 +21,7 @@ pub(super) async fn apply(core: &Core, environment: EnvId, wanted: WantedOrganiz
             Err(error) => return Err(error),
         }
     }
-    let new = NewOrganization {
-        id: wanted.id,
-        external_id: wanted.external_id,
-        ..NewOrganization::named(wanted.name)
-    };
+    let new = NewOrganization { id: wanted.id, external_id: wanted.external_id, ..NewOrganization::named(wanted.name) };
     let made = organizations::create(core, environment, &Actor::SYSTEM, new, None).await?;
     Ok(Some(format!("organization {} {}", made.id, made.display_name)))
 }

@@ -189,9 +189,8 @@ pub async fn open(core: &Core, environment: EnvId, new: NewSession) -> Result<Se
 /// Inserts a session within a transaction of the caller's.
 pub async fn insert(tx: &mut Tx, session: &Session) -> Result<()> {
     let list = |values: &Vec<String>| serde_json::to_string(values).map_err(Error::internal);
-    let sql = format!(
-        "INSERT INTO sessions ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
-    );
+    let sql =
+        format!("INSERT INTO sessions ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)");
     tx.execute(
         &sql,
         &p![
@@ -235,7 +234,8 @@ pub async fn revoke(core: &Core, environment: EnvId, id: SessionId) -> Result<()
             if tx.opt::<(SessionId,)>(sql, &p![id, environment]).await?.is_none() {
                 return Err(Error::not_found("session"));
             }
-            tx.execute("UPDATE sessions SET revoked_at = $1 WHERE id = $2 AND revoked_at IS NULL", &p![now, id]).await?;
+            tx.execute("UPDATE sessions SET revoked_at = $1 WHERE id = $2 AND revoked_at IS NULL", &p![now, id])
+                .await?;
             bump(tx, id).await
         })
         .await?;

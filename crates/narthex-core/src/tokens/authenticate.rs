@@ -46,9 +46,8 @@ async fn authenticate_one(
     env_domain: Option<&str>,
 ) -> Result<(Caller, Arc<Environment>)> {
     let system = environments::system(core).await?;
-    let environments: Vec<&Arc<Environment>> = std::iter::once(host)
-        .chain(system.as_ref().filter(|system| system.id != host.id))
-        .collect();
+    let environments: Vec<&Arc<Environment>> =
+        std::iter::once(host).chain(system.as_ref().filter(|system| system.id != host.id)).collect();
     let verified = jwt::verify(core, &environments, token).await?;
     let claims = &verified.claims;
     if system.as_ref().is_some_and(|system| system.id == verified.environment) && claims.workspace_id.is_some() {
@@ -193,7 +192,11 @@ async fn operator(
     if environment.workspace_id != workspace && !environment.is_system {
         return Err(foreign());
     }
-    let permissions = member.permissions_in(environment.id);
+    let mut permissions = member.permissions_in(environment.id);
+    if environment.workspace_id != workspace {
+        // There they may see to their workspace, not into the product's own organizations and users.
+        permissions.retain(|permission| members::tier(permission) == members::Tier::Workspace);
+    }
     Ok((Caller::Member { workspace, member: member.id, permissions }, environment))
 }
 

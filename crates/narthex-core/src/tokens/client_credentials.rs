@@ -166,7 +166,9 @@ fn check_grant(client: &Client) -> Result<(), TokenError> {
         ClientKind::Spa | ClientKind::Native => refused("public clients have no credentials of their own"),
         ClientKind::Resource => refused("clients of a resource use the token endpoint of that resource"),
         // Refused here for good, so that no SDK re-authenticates in a loop (control plane reference 20.3).
-        ClientKind::WebApp if client.disallow_api_access => refused("unauthorized: API access is switched off for this client"),
+        ClientKind::WebApp if client.disallow_api_access => {
+            refused("unauthorized: API access is switched off for this client")
+        }
         _ if client.grant_types.iter().any(|grant| grant == "client_credentials") => Ok(()),
         _ => refused("client_credentials is not among the grant types of this client"),
     }
@@ -202,7 +204,10 @@ fn grant_scopes(client: &Client, requested: Option<&str>) -> Result<(Vec<String>
         client.scopes.iter().filter(|scope| custom.contains(&scope.as_str())).cloned().collect()
     };
     if !custom.is_empty() && granted.is_empty() {
-        return Err(TokenError::new(OAuthCode::InvalidScope, "none of the requested scopes is registered for this client"));
+        return Err(TokenError::new(
+            OAuthCode::InvalidScope,
+            "none of the requested scopes is registered for this client",
+        ));
     }
     if client.kind.is_application() {
         granted.insert(0, API_SCOPE.to_owned());

@@ -37,8 +37,7 @@ pub(super) fn sign<C: Serialize>(signer: &Signer, claims: &C) -> Result<String> 
     let payload = serde_json::to_vec(claims).map_err(Error::internal)?;
     let mut signature = vec![0; signer.pair.public_modulus_len()];
     let encoded = |bytes: usize| bytes.div_ceil(3) * 4;
-    let mut token =
-        String::with_capacity(signer.header.len() + 2 + encoded(payload.len()) + encoded(signature.len()));
+    let mut token = String::with_capacity(signer.header.len() + 2 + encoded(payload.len()) + encoded(signature.len()));
     token.push_str(&signer.header);
     token.push('.');
     URL_SAFE_NO_PAD.encode_string(&payload, &mut token);

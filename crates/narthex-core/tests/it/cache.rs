@@ -13,7 +13,9 @@ async fn bump(core: &Core, scope: &'static str) -> cache::Bump {
 
 async fn version(core: &Core, scope: &'static str) -> i64 {
     core.db
-        .read(async move |tx| tx.opt::<(i64,)>("SELECT version FROM cache_epoch WHERE scope = $1", &narthex_db::p![scope]).await)
+        .read(async move |tx| {
+            tx.opt::<(i64,)>("SELECT version FROM cache_epoch WHERE scope = $1", &narthex_db::p![scope]).await
+        })
         .await
         .map_err(|error: DbError| error)
         .unwrap()

@@ -170,6 +170,9 @@ narthex_db::on_each_engine! { &Schema::new().migrations();
         }
         let stranger = member(&node, other_workspace, FixedRole::Owner).await;
         let token = member_token(&node, &stranger).await;
+        let at_home = caller(&node, &node.system, &token).await.unwrap();
+        assert!(at_home.holds_any(&["members:write"]), "the product's own host is where workspaces are seen to");
+        assert!(!at_home.holds_any(&["organizations:read"]), "but its organizations are the workspaces of others");
         assert_denied(&caller(&node, &node.dev, &token).await, "an owner of another workspace");
         assert!(caller(&node, &other, &token).await.is_ok());
         let error = members::set_environment_role(&node, stranger.id, node.dev.id, FixedRole::Owner).await;

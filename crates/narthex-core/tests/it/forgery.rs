@@ -3,10 +3,10 @@
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use narthex_core::keys;
 use narthex_core::schema::Schema;
 use narthex_core::testing::{TestCore, sign_raw};
 use narthex_core::tokens::MAX_TOKEN_BYTES;
+use narthex_core::{Random, keys};
 use serde_json::{Value, json};
 
 use crate::node::{api_token, assert_unauthenticated, caller, claims, node, segment};
@@ -211,5 +211,31 @@ narthex_db::on_each_engine! { &Schema::new().migrations();
         refused(&node, &token, "the product's own key for a customer's client").await;
         let token = sign_raw(&node, node.system.id, None, &body).await.unwrap();
         refused(&node, &token, "the product's own key with a customer's issuer").await;
+    }
+
+    async fn mgmt_02_no_mutation_of_a_token_is_accepted(db: TestDb) {
+        let node = node(db).await;
+        let token = api_token(&node).await;
+        let random = Random::seeded(0x6e61_7274);
+        let number = |below: usize| usize::from(u16::from_be_bytes(random.bytes())) % below;
+        for round in 0..3_000 {
+            let mut bytes = token.as_bytes().to_vec();
+            for _ in 0..=number(3) {
+                let at = number(bytes.len());
+                match number(4) {
+                    0 => bytes[at] = b"AZaz09-_.=+/ {}\"\\"[number(17)],
+                    1 => drop(bytes.remove(at)),
+                    2 => bytes.insert(at, b"A.=-"[number(4)]),
+                    _ => {
+                        let other = (at + 1 + number(40)) % bytes.len();
+                        bytes.swap(at, other);
+                    }
+                }
+            }
+            let mutant = String::from_utf8(bytes).unwrap();
+            if mutant.trim() != token {
+                refused(&node, &mutant, &format!("round {round}: {mutant}")).await;
+            }
+        }
     }
 }

@@ -15,6 +15,7 @@ mod nodes;
 mod organizations;
 mod pages;
 mod portal_links;
+mod races;
 mod revocation;
 mod seal;
 mod search;

@@ -30,12 +30,20 @@ async fn endings(node: &TestCore) -> Vec<Ended> {
     let session = sessions::open(node, dev.id, browser).await.unwrap();
     let portal = NewSession::portal(OrganizationId::new(&node.ids), None, vec![], HOUR);
     let portal = sessions::open(node, dev.id, portal).await.unwrap();
-    let new = NewMember { email: "o@acme.test".into(), given_name: String::new(), family_name: String::new(), role: FixedRole::Owner };
+    let new = NewMember {
+        email: "o@acme.test".into(),
+        given_name: String::new(),
+        family_name: String::new(),
+        role: FixedRole::Owner,
+    };
     let member = members::create(node, dev.workspace_id, new).await.unwrap();
     let tokens = [
         ("client disabled", api_token(node).await),
         ("browser session revoked", tokens::mint_session(node, dev, &session, HOUR).await.unwrap().access_token),
-        ("user's session revoked", tokens::mint_user(node, dev, &session, &node.dev_client.client_id, HOUR).await.unwrap().access_token),
+        (
+            "user's session revoked",
+            tokens::mint_user(node, dev, &session, &node.dev_client.client_id, HOUR).await.unwrap().access_token,
+        ),
         ("portal session revoked", tokens::mint_session(node, dev, &portal, HOUR).await.unwrap().access_token),
         ("member switched off", tokens::mint_member(node, &member, HOUR).await.unwrap().access_token),
     ];

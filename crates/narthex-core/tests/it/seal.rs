@@ -35,11 +35,16 @@ async fn dump(node: &TestCore) -> String {
             all
         }
         Engine::Postgres => {
-            let tables: Vec<(String,)> = read(node, "SELECT CAST(table_name AS TEXT) FROM information_schema.tables WHERE table_schema = 'public'").await;
+            let tables: Vec<(String,)> = read(
+                node,
+                "SELECT CAST(table_name AS TEXT) FROM information_schema.tables WHERE table_schema = 'public'",
+            )
+            .await;
             assert!(tables.len() > 15, "{}", tables.len());
             let mut all = String::new();
             for (table,) in tables {
-                let sql: &'static str = Box::leak(format!("SELECT CAST(row AS TEXT) FROM {table} AS row").into_boxed_str());
+                let sql: &'static str =
+                    Box::leak(format!("SELECT CAST(row AS TEXT) FROM {table} AS row").into_boxed_str());
                 let rows: Vec<(String,)> = read(node, sql).await;
                 all.extend(rows.into_iter().map(|(row,)| row));
             }
@@ -54,10 +59,11 @@ async fn read<T: narthex_db::FromRow + Send + 'static>(node: &TestCore, sql: &'s
 
 /// How the bytes of a secret would look in a dump.
 fn spellings(engine: Engine, secret: &[u8]) -> Vec<String> {
-    let hex = || secret.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).unwrap_or('0');
+    let hex: String = secret.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect();
     match engine {
-        Engine::Sqlite => vec![secret.iter().map(|&byte| char::from(byte)).collect(), hex()],
-        Engine::Postgres => vec![String::from_utf8_lossy(secret).into_owned(), hex()],
+        Engine::Sqlite => vec![secret.iter().map(|&byte| char::from(byte)).collect(), hex],
+        Engine::Postgres => vec![String::from_utf8_lossy(secret).into_owned(), hex],
     }
 }
 

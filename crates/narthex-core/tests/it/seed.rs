@@ -142,6 +142,14 @@ narthex_db::on_each_engine! { &Schema::new().migrations();
         assert_eq!(environments::by_id(&node, node.dev.id).await.unwrap().unwrap().origin, "https://dev.test");
     }
 
+    async fn ops_05_a_seed_file_waits_for_the_first_start(db: TestDb) {
+        let core = Core::start(db.db(), testing::options(&db, MASTER_KEY)).await.unwrap();
+        let error = seed::apply(&core, &seed_text()).await.expect_err("nothing is there yet");
+        assert_eq!(error.kind(), Kind::FailedPrecondition);
+        let origins = ["https://auth.test", "https://dev.test", "https://prd.test"];
+        assert!(first_start(&core, start_at(origins)).await.unwrap().clients.is_some(), "and it is not in the way");
+    }
+
     async fn two_nodes_that_start_at_once_seed_one_database_once(db: TestDb) {
         if db.engine() == Engine::Sqlite {
             return;

@@ -15,7 +15,8 @@ use crate::node::{api_token, caller, claims, credentials, issue, node, segment};
 /// A client of a kind with one secret, in the DEV environment.
 async fn client(node: &TestCore, new: NewClient) -> (String, String) {
     let client = clients::create(node, node.dev.id, node.dev.kind, new).await.expect("a client");
-    let secret = clients::add_secret(node, node.dev.id, node.dev.kind, &client.client_id, "test").await.expect("a secret");
+    let secret =
+        clients::add_secret(node, node.dev.id, node.dev.kind, &client.client_id, "test").await.expect("a secret");
     (client.client_id, secret.plain.expose().clone())
 }
 
@@ -124,7 +125,7 @@ narthex_db::on_each_engine! { &Schema::new().migrations();
 
         clients::delete_secret(&node, node.dev.id, &id, record).await.unwrap();
         assert_eq!(refusal(&node, credentials(&id, &secret)).await, OAuthCode::InvalidClient, "deleted");
-        assert_eq!(caller(&node, &node.dev, &token).await.is_ok(), true, "tokens got with it live until they expire");
+        assert!(caller(&node, &node.dev, &token).await.is_ok(), "tokens got with it live until they expire");
     }
 
     async fn oauth_10_a_client_gets_only_the_grants_of_its_kind(db: TestDb) {
