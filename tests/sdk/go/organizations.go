@@ -193,7 +193,7 @@ func (s *session) settings(create creator) {
 		)
 	})
 
-	s.check("[ORG-13] seat cap: set, 0 comes back as an explicit 0, nil clears it", func() error {
+	s.check("seat cap: set, 0 comes back as an explicit 0, nil clears it", func() error {
 		set, err := s.orgs.UpsertUserManagementSettings(s.ctx, org.Id, scalekit.OrganizationUserManagementSettings{MaxAllowedUsers: pointer(int32(25))})
 		if err != nil {
 			return err

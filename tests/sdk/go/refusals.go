@@ -46,7 +46,7 @@ func (s *session) refusals() {
 		return refused(err, connect.CodeNotFound, "NOT_FOUND", "")
 	})
 
-	s.check("[CTL-03 MGMT-04] an RPC for workspace members refuses an API client with PERMISSION_DENIED", func() error {
+	s.check("[MGMT-04] an RPC for workspace members refuses an API client with PERMISSION_DENIED", func() error {
 		token, err := s.freshToken()
 		if err != nil {
 			return err
@@ -60,7 +60,7 @@ func (s *session) refusals() {
 		return refused(err, connect.CodeUnauthenticated, "UNAUTHENTICATED", "token empty")
 	})
 
-	s.check("[ERR-04] an RPC that is not built yet is unimplemented, with details", func() error {
+	s.check("an RPC that is not built yet is unimplemented, with details", func() error {
 		return refused(s.notBuiltYet(org.Id), connect.CodeUnimplemented, "UNIMPLEMENTED", "")
 	})
 

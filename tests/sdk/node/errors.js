@@ -38,13 +38,13 @@ async function run(report, client, url, clientId, secret) {
     await report.check('[ERR-01] an unknown organization is not found', () =>
       refused(() => orgs.getOrganization('org_100000000000000000'), ScalekitNotFoundException, CODE.NOT_FOUND, 'NOT_FOUND'));
 
-    await report.check('[CTL-03 MGMT-04] an RPC for workspace members refuses an API client with PERMISSION_DENIED', () =>
+    await report.check('[MGMT-04] an RPC for workspace members refuses an API client with PERMISSION_DENIED', () =>
       refused(
         () => orgs.coreClient.connectExec(orgs.client.getPortalLinks, { id: org.id }),
         ScalekitForbiddenException, CODE.PERMISSION_DENIED, 'PERMISSION_DENIED',
       ));
 
-    await report.check('[ERR-04] an RPC that is not built yet is not implemented, with details', () =>
+    await report.check('an RPC that is not built yet is not implemented, with details', () =>
       refused(() => notBuiltYet(client, org.id), ScalekitNotImplementedException, CODE.UNIMPLEMENTED, 'UNIMPLEMENTED'));
 
     await report.check('[OAUTH-02] a wrong client secret: generateClientToken is refused as unauthorized', () =>
@@ -53,7 +53,7 @@ async function run(report, client, url, clientId, secret) {
         ScalekitUnauthorizedException, CODE.UNAUTHENTICATED, 'Unauthorized',
       ));
 
-    await report.check('[CTL-01 MGMT-01] a client with a wrong secret cannot call: its token request is answered 401', async () => {
+    await report.check('a client with a wrong secret cannot call: its token request is answered 401', async () => {
       const intruder = new ScalekitClient(url, clientId, `${secret}x`);
       await assert.rejects(() => intruder.organization.listOrganization(), (error) => {
         // The SDK lets the token endpoint's answer out as it is (sdk-clients §4).

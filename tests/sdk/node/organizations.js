@@ -96,7 +96,7 @@ async function settings(report, orgs, create, origin) {
     assert.ok(Number(link.expireTime.seconds) > Date.now() / 1000, 'expires in the past');
   });
 
-  await report.check('[ORG-13] seat cap: set, read back, explicit 0, cleared by null', async () => {
+  await report.check('seat cap: set, read back, explicit 0, cleared by null', async () => {
     assert.equal((await orgs.upsertUserManagementSettings(org.id, { maxAllowedUsers: 25 })).maxAllowedUsers, 25);
     assert.equal((await orgs.getOrganizationUserManagementSetting(org.id)).settings.maxAllowedUsers, 25);
     assert.equal((await orgs.upsertUserManagementSettings(org.id, { maxAllowedUsers: 0 })).maxAllowedUsers, 0);

@@ -71,6 +71,14 @@ def run(report, client, environment_url, client_id, client_secret):
             equal(orgs.list_organizations(page_size=1)[0].total_size, before, "total_size after the refused create")
             equal(orgs.get_organization_by_external_id(external_id)[0].organization.id, org.id, "owner of the external id")
 
+        with report.check("[ORG-08] a slug that another organization has is a bad request that says already exists"):
+            slug = unique("taken")
+            orgs.update_organization(org.id, UpdateOrganization(slug=slug))
+            refused(
+                lambda: orgs.create_organization(CreateOrganization(display_name="Twin", slug=slug)),
+                ScalekitBadRequestException, "INVALID_ARGUMENT", "INVALID_ARGUMENT", says="already exists",
+            )
+
         with report.check("[ERR-01] an unknown organization is not found"):
             for call in (
                 lambda: orgs.get_organization("org_100000000000000000"),
@@ -79,7 +87,7 @@ def run(report, client, environment_url, client_id, client_secret):
             ):
                 refused(call, ScalekitNotFoundException, "NOT_FOUND", "NOT_FOUND")
 
-        with report.check("[CTL-03 MGMT-04] an RPC for workspace members refuses an API client with PERMISSION_DENIED"):
+        with report.check("[MGMT-04] an RPC for workspace members refuses an API client with PERMISSION_DENIED"):
             refused(
                 lambda: client.core_client.grpc_exec(
                     orgs.organization_service.GetPortalLinks.with_call, GetPortalLinkRequest(id=org.id)
@@ -87,7 +95,7 @@ def run(report, client, environment_url, client_id, client_secret):
                 ScalekitForbiddenException, "PERMISSION_DENIED", "PERMISSION_DENIED",
             )
 
-        with report.check("[ERR-04] an RPC that is not built yet is not implemented, with details"):
+        with report.check("an RPC that is not built yet is not implemented, with details"):
             refused(lambda: not_built_yet(client, org.id), ScalekitNotImplementedException, "UNIMPLEMENTED", "UNIMPLEMENTED")
 
         with report.check("[OAUTH-02] a wrong client secret is refused when the client is made"):

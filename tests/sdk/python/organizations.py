@@ -122,7 +122,7 @@ def settings(report, client, made, environment_url):
         holds(link.location.startswith(environment_url + "/"), f"location {link.location!r}")
         holds(link.expire_time.ToSeconds() > time.time(), "expires in the past")
 
-    with report.check("[ORG-13] seat cap: set, 0 comes back as an explicit 0, nothing clears it"):
+    with report.check("seat cap: set, 0 comes back as an explicit 0, nothing clears it"):
         equal(orgs.upsert_user_management_settings(org.id, 25).max_allowed_users.value, 25)
         zero = orgs.upsert_user_management_settings(org.id, 0)
         holds(zero.HasField("max_allowed_users"), "0 came back as absent")

@@ -46,6 +46,12 @@ def run(report, client):
             rows = [[organization.id for organization in page.organizations] for page in forward]
             equal([[organization.id for organization in page.organizations] for page in reversed(backward)], rows, "pages")
 
+        with report.check("[API-05] a decimal page token is the number of a page, the first being 1"):
+            rows = [organization.id for page in pages(orgs, 100) for organization in page.organizations]
+            for number in (1, 2, 5):
+                found = orgs.list_organizations(page_size=30, page_token=str(number))[0].organizations
+                equal([organization.id for organization in found], rows[30 * (number - 1) : 30 * number], f"page {number}")
+
         with report.check("[API-05] no page size means 10; more than 100 is cut to 100; a malformed token is refused"):
             equal(len(orgs.list_organizations()[0].organizations), 10, "default page")
             equal(len(orgs.list_organizations(page_size=1000)[0].organizations), 100, "largest page")

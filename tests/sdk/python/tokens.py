@@ -68,6 +68,12 @@ def run(report, client, environment_url, client_id, client_secret):
         equal(requests.post(environment_url + "/oauth/token", data=form, headers=bogus, timeout=10).status_code, 200)
         equal(requests.get(environment_url + "/keys", headers=bogus, timeout=10).status_code, 200)
 
+    with report.check("[OAUTH-02] the client's id and secret may also come as HTTP Basic; a wrong secret may not"):
+        url, form = environment_url + "/oauth/token", {"grant_type": "client_credentials"}
+        equal(requests.post(url, data=form, auth=(client_id, client_secret), timeout=10).status_code, 200)
+        wrong = requests.post(url, data=form, auth=(client_id, client_secret + "x"), timeout=10)
+        equal((wrong.status_code, wrong.json()["error"]), (401, "invalid_client"))
+
     for what, forged in forgeries(token):
         with report.check(f"[MGMT-02] a token {what}: refused by the SDK, and by the server with 401 and code 16"):
             equal(sdk_accepts(client, forged), False, "SDK's verdict")

@@ -126,7 +126,7 @@ final class Organizations {
       }
     });
 
-    report.check("[ORG-13] seat cap: set, 0 comes back as an explicit 0, null clears it", () -> {
+    report.check("seat cap: set, 0 comes back as an explicit 0, null clears it", () -> {
       equal("cap", orgs.upsertUserManagementSettings(org.getId(), 25).getMaxAllowedUsers().getValue(), 25);
       holds(orgs.upsertUserManagementSettings(org.getId(), 0).hasMaxAllowedUsers(), "0 came back as absent");
       holds(!orgs.upsertUserManagementSettings(org.getId(), null).hasMaxAllowedUsers(), "the cap is still set");

@@ -39,10 +39,10 @@ final class Refusals {
     report.check("[ERR-01] an unknown organization is not found",
         () -> refused(() -> orgs.getById("org_100000000000000000"), 5, "NOT_FOUND", ""));
 
-    report.check("[CTL-03 MGMT-04] an RPC for workspace members refuses an API client with PERMISSION_DENIED",
+    report.check("[MGMT-04] an RPC for workspace members refuses an API client with PERMISSION_DENIED",
         () -> refused(() -> orgs.portalLinksAsMember(org.getId()), 7, "PERMISSION_DENIED", ""));
 
-    report.check("[ERR-04] an RPC that is not built yet is unimplemented, with details",
+    report.check("an RPC that is not built yet is unimplemented, with details",
         () -> refused(() -> notBuiltYet(client, org.getId()), 12, "UNIMPLEMENTED", ""));
 
     report.check("[OAUTH-02] a client with a wrong secret gets 401 and invalid_client from the token endpoint", () -> {
