@@ -132,8 +132,8 @@ mod tests {
     #[test]
     fn every_unit_of_grpc_timeout_is_known() {
         for (text, duration) in [
-            ("1H", Duration::from_secs(3_600)),
-            ("2M", Duration::from_secs(120)),
+            ("1H", Duration::from_hours(1)),
+            ("2M", Duration::from_mins(2)),
             ("20S", Duration::from_secs(20)),
             ("20000m", Duration::from_secs(20)),
             ("9999991u", Duration::from_micros(9_999_991)),
@@ -150,10 +150,17 @@ mod tests {
 
     #[test]
     fn content_types_are_matched_by_prefix() {
-        for text in ["application/grpc", "application/grpc+proto", "application/grpc;charset=utf-8", "Application/gRPC"] {
+        for text in ["application/grpc", "application/grpc+proto", "application/grpc;charset=utf-8", "Application/gRPC"]
+        {
             assert!(is_grpc(&with(CONTENT_TYPE, text)), "{text}");
         }
-        for text in ["application/json", "application/grpc-web", "application/grpc-web+proto", "application/grpc+json", "text/plain"] {
+        for text in [
+            "application/json",
+            "application/grpc-web",
+            "application/grpc-web+proto",
+            "application/grpc+json",
+            "text/plain",
+        ] {
             assert!(!is_grpc(&with(CONTENT_TYPE, text)), "{text}");
         }
     }
@@ -169,7 +176,14 @@ mod tests {
         let frame = |bytes: &'static [u8]| unframe(&Bytes::from_static(bytes), &none, 100);
         assert_eq!(frame(&[0, 0, 0, 0, 2, 7, 8]).unwrap(), Bytes::from_static(&[7, 8]));
         assert_eq!(frame(&[0, 0, 0, 0, 0]).unwrap(), Bytes::new());
-        for bad in [&[][..], &[0, 0, 0, 0], &[0, 0, 0, 0, 3, 1, 2], &[0, 0, 0, 0, 1, 1, 2], &[2, 0, 0, 0, 0], &[0, 255, 255, 255, 255]] {
+        for bad in [
+            &[][..],
+            &[0, 0, 0, 0],
+            &[0, 0, 0, 0, 3, 1, 2],
+            &[0, 0, 0, 0, 1, 1, 2],
+            &[2, 0, 0, 0, 0],
+            &[0, 255, 255, 255, 255],
+        ] {
             assert!(frame(bad).is_err(), "{bad:?}");
         }
     }

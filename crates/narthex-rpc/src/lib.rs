@@ -18,6 +18,6 @@ pub mod wire;
 pub use body::RpcBody;
 pub use error::{Scene, rest_error};
 pub use gate::{Connection, Gate, Outcome, RateLimitInfo, Transport};
-pub use pipeline::{Limits, Pipeline, StartError};
 pub use narthex_core::environments::Environment;
+pub use pipeline::{Limits, Pipeline, StartError};
 pub use registry::{Context, Rpcs};

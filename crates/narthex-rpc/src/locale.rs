@@ -22,7 +22,8 @@ pub(crate) fn localized(accept_language: &str, kind: Kind) -> Option<(&'static s
     for range in accept_language.split(',').take(16) {
         let mut parts = range.split(';');
         let primary = parts.next()?.trim().split('-').next()?.to_ascii_lowercase();
-        let quality = parts.find_map(|part| part.trim().strip_prefix("q=")).map_or(Some(1.0), |q| q.trim().parse().ok());
+        let quality =
+            parts.find_map(|part| part.trim().strip_prefix("q=")).map_or(Some(1.0), |q| q.trim().parse().ok());
         let Some(quality) = quality.filter(|quality: &f32| *quality > 0.0) else { continue };
         let language = LANGUAGES.iter().find(|language| language.tag == primary);
         if (language.is_some() || primary == "en") && best.as_ref().is_none_or(|(known, _)| quality > *known) {

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::header::{
-    ACCEPT_LANGUAGE, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderName, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_LANGUAGE, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderName,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method as Verb, Request, Response, StatusCode};
@@ -196,9 +197,13 @@ impl<G: Gate> Pipeline<G> {
         let matched = self.routes.find(parts.method.as_str(), parts.uri.path());
         let blocked = |method: &Method| method.auth.kinds == kind::BLOCKED;
         Some(match (matched, transport) {
-            (Some(Matched::Grpc(method)), Transport::Grpc) if parts.method == Verb::POST && !blocked(method) => Target::Grpc(method),
+            (Some(Matched::Grpc(method)), Transport::Grpc) if parts.method == Verb::POST && !blocked(method) => {
+                Target::Grpc(method)
+            }
             // A gRPC client must never see an HTTP error: it would take it for a broken network and resend.
-            (_, Transport::Grpc) => Target::Refused(Error::new(Kind::Unimplemented, "unknown service or method").into()),
+            (_, Transport::Grpc) => {
+                Target::Refused(Error::new(Kind::Unimplemented, "unknown service or method").into())
+            }
             (Some(Matched::Grpc(_)), Transport::Rest) if parts.method == Verb::POST => {
                 Target::Refused(rest::unsupported_media_type("the content type must be application/grpc"))
             }
@@ -329,7 +334,8 @@ impl<G: Gate> Pipeline<G> {
                         (Some(name), None) => name.to_str().ok().and_then(Coding::named),
                         (Some(_), Some(_)) => None,
                     };
-                    let unknown = || rest::unsupported_media_type("the content encoding must be gzip, deflate or identity");
+                    let unknown =
+                        || rest::unsupported_media_type("the content encoding must be gzip, deflate or identity");
                     coding.ok_or_else(unknown)?.decompress(body, limit)?
                 };
                 let message = rest::assemble(binding, values, parts.uri.query(), &body).map_err(Error::from)?;
@@ -343,7 +349,8 @@ impl<G: Gate> Pipeline<G> {
     fn request_id(&self, headers: &HeaderMap) -> Arc<str> {
         let given = headers.get(X_REQUEST_ID).and_then(|value| value.to_str().ok());
         let harmless = |id: &&str| {
-            (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+            (1..=64).contains(&id.len())
+                && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
         };
         match given.filter(harmless) {
             Some(id) => id.into(),

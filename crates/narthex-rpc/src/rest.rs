@@ -20,7 +20,10 @@ const MAX_QUERY_DEPTH: usize = 8;
 pub(crate) fn check_content_type(headers: &HeaderMap) -> std::result::Result<(), Refusal> {
     let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(()) };
     let essence = value.to_str().unwrap_or("-").split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    if essence.is_empty() || essence == "application/json" || essence.starts_with("application/") && essence.ends_with("+json") {
+    if essence.is_empty()
+        || essence == "application/json"
+        || essence.starts_with("application/") && essence.ends_with("+json")
+    {
         return Ok(());
     }
     Err(unsupported_media_type("the content type must be application/json"))
@@ -36,7 +39,12 @@ pub(crate) fn unsupported_media_type(message: &'static str) -> Refusal {
 }
 
 /// The message that path, query and body spell together.
-pub(crate) fn assemble(binding: &Binding, values: &[Cow<'_, str>], query: Option<&str>, body: &[u8]) -> Result<Vec<u8>> {
+pub(crate) fn assemble(
+    binding: &Binding,
+    values: &[Cow<'_, str>],
+    query: Option<&str>,
+    body: &[u8],
+) -> Result<Vec<u8>> {
     let message = binding.method.input;
     let mut out = Vec::with_capacity(body.len() + 64);
     let mask = message.fields.iter().find(|field| is_mask(field));
@@ -90,10 +98,12 @@ fn put_derived_mask(binding: &Binding, mask: &Field, body: &[u8], out: &mut Vec<
     let message = match binding.http.body {
         Body::None => return Ok(()),
         Body::Whole => binding.method.input,
-        Body::Field(name) => match binding.method.input.field_named(name).map(|field| (field.kind, field.cardinality)) {
-            Some((Kind::Message(message), Cardinality::Explicit)) => message,
-            _ => return Ok(()),
-        },
+        Body::Field(name) => {
+            match binding.method.input.field_named(name).map(|field| (field.kind, field.cardinality)) {
+                Some((Kind::Message(message), Cardinality::Explicit)) => message,
+                _ => return Ok(()),
+            }
+        }
     };
     let mut paths = json::field_paths(message, body)?;
     if matches!(binding.http.body, Body::Whole) {
@@ -143,7 +153,11 @@ impl<'q, T: Fn(&Field) -> bool> Query<'q, T> {
             fields.push(field);
             if names.peek().is_some() {
                 message = match field.kind {
-                    Kind::Message(inner) if field.cardinality == Cardinality::Explicit && inner.well_known.is_none() => inner,
+                    Kind::Message(inner)
+                        if field.cardinality == Cardinality::Explicit && inner.well_known.is_none() =>
+                    {
+                        inner
+                    }
                     _ => return None,
                 };
             }
@@ -181,7 +195,8 @@ impl<T: Fn(&Field) -> bool> Iterator for Query<'_, T> {
             if (self.taken)(fields[0]) {
                 continue;
             }
-            let within = |problem: Malformed| fields.iter().rev().fold(problem, |problem, field| problem.within(field.name));
+            let within =
+                |problem: Malformed| fields.iter().rev().fold(problem, |problem, field| problem.within(field.name));
             let Some(text) = unescape(value) else {
                 return Some((Err(within(Malformed::new("is not percent-encoded UTF-8"))), String::new()));
             };

@@ -129,10 +129,12 @@ fn decode(segment: &str) -> Option<Cow<'_, str>> {
 
 impl Node {
     fn insert(&mut self, method: &'static Method, http: &'static Http) -> Result<(), RouteConflict> {
-        let conflict = |problem: &str| RouteConflict(format!("{} {} ({}): {problem}", http.verb, http.template, method.path));
+        let conflict =
+            |problem: &str| RouteConflict(format!("{} {} ({}): {problem}", http.verb, http.template, method.path));
         let mut node = self;
         let mut variables = Vec::new();
-        let mut segments = http.template.strip_prefix('/').ok_or_else(|| conflict("no leading slash"))?.split('/').peekable();
+        let mut segments =
+            http.template.strip_prefix('/').ok_or_else(|| conflict("no leading slash"))?.split('/').peekable();
         while let Some(segment) = segments.next() {
             if segment == "**" {
                 if segments.peek().is_some() || node.rest.is_some() {
@@ -228,7 +230,10 @@ mod tests {
     #[test]
     fn a_literal_beats_a_suffix_beats_a_variable() {
         assert_eq!(rest("GET", "/api/v1/connections/app"), ("/api/v1/connections/app".into(), vec![]));
-        assert_eq!(rest("GET", "/api/v1/connections/conn_1"), ("/api/v1/connections/{connection_id}".into(), strings(&["conn_1"])));
+        assert_eq!(
+            rest("GET", "/api/v1/connections/conn_1"),
+            ("/api/v1/connections/{connection_id}".into(), strings(&["conn_1"]))
+        );
         assert_eq!(
             rest("PATCH", "/api/v1/connections/conn_1:enable"),
             ("/api/v1/connections/{connection_id}:enable".into(), strings(&["conn_1"]))
@@ -240,13 +245,23 @@ mod tests {
     #[test]
     fn a_path_is_normalised_once() {
         let template = "/api/v1/organizations/{id}".to_owned();
-        for path in ["//api///v1/organizations/org_1", "/api/v1/organizations/org_1/", "/api/v1/organizations/org%5F1", "/%61pi/v1/organizations/org_1"] {
+        for path in [
+            "//api///v1/organizations/org_1",
+            "/api/v1/organizations/org_1/",
+            "/api/v1/organizations/org%5F1",
+            "/%61pi/v1/organizations/org_1",
+        ] {
             assert_eq!(rest("GET", path), (template.clone(), strings(&["org_1"])), "{path}");
         }
         // An escaped slash stays inside its segment, and an escape is decoded once.
         assert_eq!(rest("GET", "/api/v1/organizations/a%2Fdomains"), (template.clone(), strings(&["a/domains"])));
         assert_eq!(rest("GET", "/api/v1/organizations/a%252Fb"), (template, strings(&["a%2Fb"])));
-        for path in ["/api/v1/organizations/%", "/api/v1/organizations/%f", "/api/v1/organizations/%zz", "/api/v1/organizations/%ff"] {
+        for path in [
+            "/api/v1/organizations/%",
+            "/api/v1/organizations/%f",
+            "/api/v1/organizations/%zz",
+            "/api/v1/organizations/%ff",
+        ] {
             assert_eq!(rest("GET", path).0, "None", "{path}");
         }
     }
@@ -271,7 +286,9 @@ mod tests {
     fn every_binding_of_the_table_finds_itself() {
         let routes = Routes::new(narthex_api::METHODS).unwrap();
         for method in narthex_api::METHODS {
-            assert!(matches!(routes.find("POST", method.path), Some(Matched::Grpc(found)) if found.index == method.index));
+            assert!(
+                matches!(routes.find("POST", method.path), Some(Matched::Grpc(found)) if found.index == method.index)
+            );
             for http in method.http {
                 let template = http.template.replace("**", "x");
                 let path = template.split('/').map(|segment| match segment.split_once('}') {

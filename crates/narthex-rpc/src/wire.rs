@@ -323,11 +323,7 @@ pub(crate) fn elements<'a, E>(
 
 /// The bytes of a singular message field. Several occurrences are merged, as prost will merge them: protobuf defines that as parsing
 /// their concatenation. A reader that looked at the last one alone would let a rule be passed by sending the field twice.
-pub(crate) fn merged<'a>(
-    bytes: &'a [u8],
-    field: &Field,
-    slot: &Slot<'a>,
-) -> std::borrow::Cow<'a, [u8]> {
+pub(crate) fn merged<'a>(bytes: &'a [u8], field: &Field, slot: &Slot<'a>) -> std::borrow::Cow<'a, [u8]> {
     if slot.count == 1 {
         return slot.raw.bytes().into();
     }

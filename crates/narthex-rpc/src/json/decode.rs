@@ -165,10 +165,14 @@ impl Decoder<'_> {
         }
         let wire_type = wire::wire_type(field.kind);
         if wire_type == 2 {
-            return self.elements(field.kind, |decoder, out| {
-                put_key(out, field.number, 2);
-                decoder.element(field.kind, out, depth).map(drop)
-            }, out);
+            return self.elements(
+                field.kind,
+                |decoder, out| {
+                    put_key(out, field.number, 2);
+                    decoder.element(field.kind, out, depth).map(drop)
+                },
+                out,
+            );
         }
         let start = out.len();
         put_key(out, field.number, 2);

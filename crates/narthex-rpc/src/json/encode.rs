@@ -37,7 +37,13 @@ struct Encoder<'o> {
 
 impl Encoder<'_> {
     /// `slots` is a stack shared by all levels, so that nested messages allocate nothing.
-    fn message<'a>(&mut self, message: &'static Message, bytes: &'a [u8], slots: &mut Vec<Slot<'a>>, depth: u32) -> Result<()> {
+    fn message<'a>(
+        &mut self,
+        message: &'static Message,
+        bytes: &'a [u8],
+        slots: &mut Vec<Slot<'a>>,
+        depth: u32,
+    ) -> Result<()> {
         match message.well_known {
             None => self.object(message, bytes, slots, depth),
             Some(WellKnown::Timestamp) => {
@@ -71,7 +77,13 @@ impl Encoder<'_> {
         }
     }
 
-    fn object<'a>(&mut self, message: &'static Message, bytes: &'a [u8], slots: &mut Vec<Slot<'a>>, depth: u32) -> Result<()> {
+    fn object<'a>(
+        &mut self,
+        message: &'static Message,
+        bytes: &'a [u8],
+        slots: &mut Vec<Slot<'a>>,
+        depth: u32,
+    ) -> Result<()> {
         let base = slots.len();
         wire::scan(message, bytes, slots)?;
         self.out.push(b'{');
@@ -100,7 +112,14 @@ impl Encoder<'_> {
         Ok(())
     }
 
-    fn field<'a>(&mut self, field: &'static Field, bytes: &'a [u8], slot: &Slot<'a>, slots: &mut Vec<Slot<'a>>, depth: u32) -> Result<()> {
+    fn field<'a>(
+        &mut self,
+        field: &'static Field,
+        bytes: &'a [u8],
+        slot: &Slot<'a>,
+        slots: &mut Vec<Slot<'a>>,
+        depth: u32,
+    ) -> Result<()> {
         match field.cardinality {
             Cardinality::Repeated => self.list(field, bytes, slot, slots, depth),
             Cardinality::Map => self.map(field, bytes, Reader::from(bytes, slot.start), slot.count, slots, depth),
@@ -117,7 +136,14 @@ impl Encoder<'_> {
         }
     }
 
-    fn list<'a>(&mut self, field: &'static Field, bytes: &'a [u8], slot: &Slot<'a>, slots: &mut Vec<Slot<'a>>, depth: u32) -> Result<()> {
+    fn list<'a>(
+        &mut self,
+        field: &'static Field,
+        bytes: &'a [u8],
+        slot: &Slot<'a>,
+        slots: &mut Vec<Slot<'a>>,
+        depth: u32,
+    ) -> Result<()> {
         self.out.push(b'[');
         let mut index = 0;
         wire::elements(bytes, field, slot, |raw| {
@@ -149,7 +175,9 @@ impl Encoder<'_> {
         let mut entries = Vec::new();
         let base = slots.len();
         for raw in Occurrences::new(bytes, field, &slot) {
-            let Raw::Bytes(entry_bytes) = raw else { return Err(Malformed::new("the wire type does not fit the field")) };
+            let Raw::Bytes(entry_bytes) = raw else {
+                return Err(Malformed::new("the wire type does not fit the field"));
+            };
             wire::scan(entry, entry_bytes, slots)?;
             let key = if slots[base].count > 0 { slots[base].raw } else { wire::zero(key_field.kind) };
             entries.push((key, entry_bytes, slots[base + 1]));
@@ -192,10 +220,12 @@ impl Encoder<'_> {
         match kind {
             Kind::Message(inner) => return self.message(inner, raw.bytes(), slots, deeper(depth)?),
             Kind::String => return self.string(raw.bytes()),
-            Kind::Bytes => return self.quoted(|out| {
-                out.extend_from_slice(STANDARD.encode(raw.bytes()).as_bytes());
-                Ok(())
-            }),
+            Kind::Bytes => {
+                return self.quoted(|out| {
+                    out.extend_from_slice(STANDARD.encode(raw.bytes()).as_bytes());
+                    Ok(())
+                });
+            }
             Kind::Bool => self.out.extend_from_slice(if raw.is_zero() { b"false" } else { b"true" }),
             Kind::Enum(values) => {
                 let number = raw.integer(kind);
@@ -239,7 +269,13 @@ impl Encoder<'_> {
         }
     }
 
-    fn value<'a>(&mut self, message: &'static Message, bytes: &'a [u8], slots: &mut Vec<Slot<'a>>, depth: u32) -> Result<()> {
+    fn value<'a>(
+        &mut self,
+        message: &'static Message,
+        bytes: &'a [u8],
+        slots: &mut Vec<Slot<'a>>,
+        depth: u32,
+    ) -> Result<()> {
         let base = slots.len();
         wire::scan(message, bytes, slots)?;
         let set = message.fields.iter().zip(base..).find(|(_, index)| slots[*index].count > 0);

@@ -189,7 +189,9 @@ mod tests {
         ] {
             assert_eq!(integer(text), Ok(value), "{text}");
         }
-        for text in ["", "-", "+1", "01", "1.5", "1e-1", "1e400000000000", "1 ", " 1", "0x1", "NaN", "1e99", "--1", "1."] {
+        for text in
+            ["", "-", "+1", "01", "1.5", "1e-1", "1e400000000000", "1 ", " 1", "0x1", "NaN", "1e99", "--1", "1."]
+        {
             assert!(integer(text).is_err(), "{text}");
         }
     }

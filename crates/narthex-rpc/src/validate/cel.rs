@@ -52,7 +52,9 @@ pub(super) fn of_message(expression: &str) -> Option<fn(&View<'_, '_>) -> bool> 
             |this| this.text("mcp_config_id").is_empty() != this.text("key_id").is_empty()
         }
         "!(this.type in [4,5,9])" => |this| !matches!(this.number("type"), 4 | 5 | 9),
-        "has(this.provider_key) || this.provider != 0" => |this| this.has("provider_key") || this.number("provider") != 0,
+        "has(this.provider_key) || this.provider != 0" => {
+            |this| this.has("provider_key") || this.number("provider") != 0
+        }
         "this.provider == 15 ? this.provider_key in ['SCALEKIT'] : true" => {
             |this| this.number("provider") != 15 || this.text("provider_key") == "SCALEKIT"
         }
@@ -67,9 +69,9 @@ pub(super) fn of_message(expression: &str) -> Option<fn(&View<'_, '_>) -> bool> 
 pub(super) fn of_string(expression: &str) -> Option<fn(&str) -> bool> {
     Some(match expression {
         "this.isEmail()" => is_email,
-        "this.matches('^[a-zA-Z0-9_:]+$')" => {
-            |this| !this.is_empty() && this.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b':'))
-        }
+        "this.matches('^[a-zA-Z0-9_:]+$')" => |this| {
+            !this.is_empty() && this.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b':'))
+        },
         _ => return None,
     })
 }

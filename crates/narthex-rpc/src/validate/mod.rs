@@ -91,7 +91,9 @@ impl Validator {
                 Rule::Cel(rule) => {
                     let known = match kind {
                         Kind::String => cel::of_string(rule.expression).is_some(),
-                        Kind::Message(message) if message.well_known.is_none() => cel::of_message(rule.expression).is_some(),
+                        Kind::Message(message) if message.well_known.is_none() => {
+                            cel::of_message(rule.expression).is_some()
+                        }
                         _ => false,
                     };
                     if !known {
@@ -223,7 +225,8 @@ impl Run<'_> {
             }
         }
         for (index, oneof) in message.oneofs.iter().enumerate() {
-            let member_set = |(field, slot): (&Field, &Slot<'_>)| field.oneof.map(usize::from) == Some(index) && slot.count > 0;
+            let member_set =
+                |(field, slot): (&Field, &Slot<'_>)| field.oneof.map(usize::from) == Some(index) && slot.count > 0;
             if oneof.required && !message.fields.iter().zip(&slots[base..]).any(member_set) {
                 let path = Path { parent: path, step: Step::Field(oneof.name) };
                 self.report(Some(&path), "required", "exactly one field is required in oneof");
@@ -315,10 +318,18 @@ impl Run<'_> {
         for rule in field.rules {
             match rule {
                 Rule::MinItems(least) if (count as u64) < *least => {
-                    self.report(Some(path), "repeated.min_items", format!("value must contain at least {least} item(s)"));
+                    self.report(
+                        Some(path),
+                        "repeated.min_items",
+                        format!("value must contain at least {least} item(s)"),
+                    );
                 }
                 Rule::MaxItems(most) if count as u64 > *most => {
-                    self.report(Some(path), "repeated.max_items", format!("value must contain no more than {most} item(s)"));
+                    self.report(
+                        Some(path),
+                        "repeated.max_items",
+                        format!("value must contain no more than {most} item(s)"),
+                    );
                 }
                 _ => {}
             }
@@ -477,24 +488,48 @@ impl Run<'_> {
         for rule in rules {
             match rule {
                 Rule::DefinedOnly => {
-                    let defined = |values: &narthex_api::contract::Enum| i32::try_from(value).is_ok_and(|n| values.name_of(n).is_some());
+                    let defined = |values: &narthex_api::contract::Enum| {
+                        i32::try_from(value).is_ok_and(|n| values.name_of(n).is_some())
+                    };
                     if !matches!(kind, Kind::Enum(values) if defined(values)) {
                         self.report(Some(path), "enum.defined_only", "value must be one of the defined enum values");
                     }
                 }
                 Rule::NumberIn(list) if !list.iter().any(|listed| i128::from(*listed) == value) => {
-                    self.report(Some(path), format!("{}.in", kind_name(kind)), format!("value must be in list {list:?}"));
+                    self.report(
+                        Some(path),
+                        format!("{}.in", kind_name(kind)),
+                        format!("value must be in list {list:?}"),
+                    );
                 }
                 Rule::NumberNotIn(list) if list.iter().any(|listed| i128::from(*listed) == value) => {
-                    self.report(Some(path), format!("{}.not_in", kind_name(kind)), format!("value must not be in list {list:?}"));
+                    self.report(
+                        Some(path),
+                        format!("{}.not_in", kind_name(kind)),
+                        format!("value must not be in list {list:?}"),
+                    );
                 }
-                Rule::Gt(bound) => lower = Some(Bound { id: "gt", holds: value > (*bound).into(), text: format!("greater than {bound}") }),
+                Rule::Gt(bound) => {
+                    lower =
+                        Some(Bound { id: "gt", holds: value > (*bound).into(), text: format!("greater than {bound}") });
+                }
                 Rule::Gte(bound) => {
-                    lower = Some(Bound { id: "gte", holds: value >= (*bound).into(), text: format!("greater than or equal to {bound}") });
+                    lower = Some(Bound {
+                        id: "gte",
+                        holds: value >= (*bound).into(),
+                        text: format!("greater than or equal to {bound}"),
+                    });
                 }
-                Rule::Lt(bound) => upper = Some(Bound { id: "lt", holds: value < (*bound).into(), text: format!("less than {bound}") }),
+                Rule::Lt(bound) => {
+                    upper =
+                        Some(Bound { id: "lt", holds: value < (*bound).into(), text: format!("less than {bound}") });
+                }
                 Rule::Lte(bound) => {
-                    upper = Some(Bound { id: "lte", holds: value <= (*bound).into(), text: format!("less than or equal to {bound}") });
+                    upper = Some(Bound {
+                        id: "lte",
+                        holds: value <= (*bound).into(),
+                        text: format!("less than or equal to {bound}"),
+                    });
                 }
                 _ => {}
             }
@@ -512,13 +547,25 @@ impl Run<'_> {
         let (mut lower, mut upper) = (None, None);
         for rule in rules {
             match rule {
-                Rule::DurationGt(s, n) => lower = Some(Bound { id: "gt", holds: value > (*s, *n), text: format!("greater than {s}s") }),
-                Rule::DurationGte(s, n) => {
-                    lower = Some(Bound { id: "gte", holds: value >= (*s, *n), text: format!("greater than or equal to {s}s") });
+                Rule::DurationGt(s, n) => {
+                    lower = Some(Bound { id: "gt", holds: value > (*s, *n), text: format!("greater than {s}s") });
                 }
-                Rule::DurationLt(s, n) => upper = Some(Bound { id: "lt", holds: value < (*s, *n), text: format!("less than {s}s") }),
+                Rule::DurationGte(s, n) => {
+                    lower = Some(Bound {
+                        id: "gte",
+                        holds: value >= (*s, *n),
+                        text: format!("greater than or equal to {s}s"),
+                    });
+                }
+                Rule::DurationLt(s, n) => {
+                    upper = Some(Bound { id: "lt", holds: value < (*s, *n), text: format!("less than {s}s") });
+                }
                 Rule::DurationLte(s, n) => {
-                    upper = Some(Bound { id: "lte", holds: value <= (*s, *n), text: format!("less than or equal to {s}s") });
+                    upper = Some(Bound {
+                        id: "lte",
+                        holds: value <= (*s, *n),
+                        text: format!("less than or equal to {s}s"),
+                    });
                 }
                 _ => {}
             }

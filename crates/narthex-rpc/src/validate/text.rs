@@ -112,7 +112,9 @@ mod tests {
         for good in ["a@b", "first.last+tag@sub.example.com", "!#$%&'*+/=?^_`{|}~-@x.y"] {
             assert!(is_email(good), "{good}");
         }
-        for bad in ["", "@", "a@", "@b", "a b@c", "a@b c", "a@-b", "a@b-", "a@b..c", "a@b.", "a@b@c", "ä@b", "a@bä", "\"a\"@b"] {
+        for bad in
+            ["", "@", "a@", "@b", "a b@c", "a@b c", "a@-b", "a@b-", "a@b..c", "a@b.", "a@b@c", "ä@b", "a@bä", "\"a\"@b"]
+        {
             assert!(!is_email(bad), "{bad}");
         }
     }
@@ -120,14 +122,34 @@ mod tests {
     #[test]
     fn uris_have_a_scheme() {
         for good in [
-            "https://example.com", "https://user:pw@[::1]:8443/a%20b?c=d#e", "urn:a:b", "mailto:a@b", "x:", "http://", "https://[v1.a]",
-            "https://[fe80::1%25eth0]/", "http://h:/", "com.example.app:/callback",
+            "https://example.com",
+            "https://user:pw@[::1]:8443/a%20b?c=d#e",
+            "urn:a:b",
+            "mailto:a@b",
+            "x:",
+            "http://",
+            "https://[v1.a]",
+            "https://[fe80::1%25eth0]/",
+            "http://h:/",
+            "com.example.app:/callback",
         ] {
             assert!(is_uri(good), "{good}");
         }
         for bad in [
-            "", "example.com", "/a", ":a", "1a:b", "https://exa mple.com", "https://a/%zz", "https://a/%2", "https://[::1", "https://a:b",
-            "https://a/\u{e4}", "https://[1.2.3.4]", "https://a/<b>", "https://a#b#c",
+            "",
+            "example.com",
+            "/a",
+            ":a",
+            "1a:b",
+            "https://exa mple.com",
+            "https://a/%zz",
+            "https://a/%2",
+            "https://[::1",
+            "https://a:b",
+            "https://a/\u{e4}",
+            "https://[1.2.3.4]",
+            "https://a/<b>",
+            "https://a#b#c",
         ] {
             assert!(!is_uri(bad), "{bad}");
         }

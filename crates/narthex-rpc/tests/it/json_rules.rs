@@ -31,7 +31,11 @@ const ORGANIZATION: &str = "organizations.CreateOrganization";
 fn api_01_both_spellings_are_read_and_one_is_printed() {
     ok(ORGANIZATION, r#"{"display_name":"A"}"#, r#"{"display_name":"A"}"#);
     ok(ORGANIZATION, r#"{"displayName":"A"}"#, r#"{"display_name":"A"}"#);
-    ok(ORGANIZATION, r#" { "displayName" : "A" , "unknown" : [ { "a" : [ null , 1e3 , "x" ] } ] } "#, r#"{"display_name":"A"}"#);
+    ok(
+        ORGANIZATION,
+        r#" { "displayName" : "A" , "unknown" : [ { "a" : [ null , 1e3 , "x" ] } ] } "#,
+        r#"{"display_name":"A"}"#,
+    );
 }
 
 #[test]
@@ -69,7 +73,10 @@ fn int64_is_printed_as_a_string() {
     let message = descriptor("auth.passwordless.SendPasswordlessResponse");
     let wire = json::decode(message, br#"{"expires_at":"9007199254740993","passwordless_type":"OTP"}"#).unwrap();
     let text = String::from_utf8(json::encode(message, &wire, Emit::Defaults).unwrap()).unwrap();
-    assert_eq!(text, r#"{"auth_request_id":"","expires_at":"9007199254740993","expires_in":0,"passwordless_type":"OTP"}"#);
+    assert_eq!(
+        text,
+        r#"{"auth_request_id":"","expires_at":"9007199254740993","expires_in":0,"passwordless_type":"OTP"}"#
+    );
 }
 
 #[test]
@@ -96,15 +103,33 @@ fn u0000_is_refused_wherever_it_hides() {
     let mut wire = json::decode(message, br#"{"display_name":"aXb"}"#).unwrap();
     let at = wire.iter().position(|byte| *byte == b'X').unwrap();
     wire[at] = 0;
-    assert_eq!(narthex_rpc::wire::check(message, &wire).unwrap_err().to_string(), "display_name: must not contain U+0000");
+    assert_eq!(
+        narthex_rpc::wire::check(message, &wire).unwrap_err().to_string(),
+        "display_name: must not contain U+0000"
+    );
     wire[at] = 0xff;
     assert_eq!(narthex_rpc::wire::check(message, &wire).unwrap_err().to_string(), "display_name: not valid UTF-8");
 }
 
 #[test]
 fn strings_are_strict_json() {
-    ok(ORGANIZATION, r#"{"display_name":"\ud83d\ude00\/\b\f\n\r\t\"\\\u00e4"}"#, r#"{"display_name":"😀/\u0008\u000c\n\r\t\"\\ä"}"#);
-    for text in [r#""\ud83d""#, r#""\ude00""#, r#""\ud83d\u0041""#, r#""\x""#, r#""\u12""#, "\"\n\"", "\"\t\"", "\"abc", "'a'", "a"] {
+    ok(
+        ORGANIZATION,
+        r#"{"display_name":"\ud83d\ude00\/\b\f\n\r\t\"\\\u00e4"}"#,
+        r#"{"display_name":"😀/\u0008\u000c\n\r\t\"\\ä"}"#,
+    );
+    for text in [
+        r#""\ud83d""#,
+        r#""\ude00""#,
+        r#""\ud83d\u0041""#,
+        r#""\x""#,
+        r#""\u12""#,
+        "\"\n\"",
+        "\"\t\"",
+        "\"abc",
+        "'a'",
+        "a",
+    ] {
         assert!(through(ORGANIZATION, &format!("{{\"display_name\":{text}}}")).is_err(), "{text}");
     }
     assert!(json::decode(descriptor(ORGANIZATION), b"{\"display_name\":\"\xff\"}").is_err());
@@ -112,7 +137,24 @@ fn strings_are_strict_json() {
 
 #[test]
 fn the_text_is_exactly_one_json_object() {
-    for text in ["", " ", "[]", "1", "\"a\"", "null", "true", "{} {}", "{}x", "{", "{\"a\"}", "{\"a\":}", "{,}", "{\"a\":1,}", "{a:1}", "\u{feff}{}"] {
+    for text in [
+        "",
+        " ",
+        "[]",
+        "1",
+        "\"a\"",
+        "null",
+        "true",
+        "{} {}",
+        "{}x",
+        "{",
+        "{\"a\"}",
+        "{\"a\":}",
+        "{,}",
+        "{\"a\":1,}",
+        "{a:1}",
+        "\u{feff}{}",
+    ] {
         assert!(through(ORGANIZATION, text).is_err(), "{text}");
     }
 }
@@ -130,7 +172,8 @@ fn depth_is_bounded() {
     for levels in 0..200 {
         if let Ok(wire) = json::decode(message, nested(levels).as_bytes()) {
             narthex_rpc::wire::check(message, &wire).unwrap();
-            let read: Result<narthex_api::scalekit::v1::connections::CreateConnection, _> = prost::Message::decode(&wire[..]);
+            let read: Result<narthex_api::scalekit::v1::connections::CreateConnection, _> =
+                prost::Message::decode(&wire[..]);
             assert!(read.is_ok(), "{levels}");
         }
     }
@@ -170,12 +213,16 @@ fn api_02_what_is_empty_is_printed_and_what_is_unset_is_not() {
     assert_eq!(text, r#"{"next_page_token":"","total_size":0,"organizations":[],"prev_page_token":""}"#);
     let message = descriptor("organizations.Organization");
     let text = String::from_utf8(json::encode(message, &[], Emit::Defaults).unwrap()).unwrap();
-    assert!(text.contains("\"metadata\":{}") && !text.contains("external_id") && !text.contains("create_time"), "{text}");
+    assert!(
+        text.contains("\"metadata\":{}") && !text.contains("external_id") && !text.contains("create_time"),
+        "{text}"
+    );
 }
 
 #[test]
 fn a_patch_without_a_mask_touches_what_it_names() {
-    let paths = |text: &str| json::field_paths(descriptor("organizations.UpdateOrganization"), text.as_bytes()).unwrap();
+    let paths =
+        |text: &str| json::field_paths(descriptor("organizations.UpdateOrganization"), text.as_bytes()).unwrap();
     assert_eq!(paths(r#"{"displayName":"","metadata":{},"unknown":1}"#), ["display_name", "metadata"]);
     assert_eq!(paths(r#"{"external_id":null}"#), ["external_id"]);
     assert!(paths("{}").is_empty() && paths("null").is_empty());

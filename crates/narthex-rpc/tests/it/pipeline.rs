@@ -1,14 +1,11 @@
 //! What callers get from the pipeline, case by case.
 
-mod support;
-#[path = "support/world.rs"]
-mod world;
-
 use std::io::Write as _;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::world::{World, frame, grpc, rest};
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
@@ -19,13 +16,13 @@ use narthex_api::rpc::organization_service::{
 };
 use narthex_api::rpc::{client_service, webhook_service};
 use narthex_api::scalekit::v1::organizations::{
-    CreateOrganizationResponse, GetOrganizationResponse, ListOrganizationsResponse, Organization, UpdateOrganizationResponse,
+    CreateOrganizationResponse, GetOrganizationResponse, ListOrganizationsResponse, Organization,
+    UpdateOrganizationResponse,
 };
 use narthex_core::{Error, Kind};
 use narthex_rpc::{Context, Limits, Rpcs, Transport};
 use prost::Message as _;
 use serde_json::json;
-use world::{World, frame, grpc, rest};
 
 const ORGANIZATIONS: &str = "/api/v1/organizations";
 const GET: &str = "/scalekit.v1.organizations.OrganizationService/GetOrganization";
@@ -51,33 +48,38 @@ fn rpcs(got: &Arc<Mutex<Got>>) -> Rpcs {
             });
         }};
     }
-    built!(CREATE_ORGANIZATION, |request: narthex_api::scalekit::v1::organizations::CreateOrganizationRequest| async move {
-        let organization = request.organization.unwrap_or_default();
-        match organization.display_name.as_str() {
-            "panic" => panic!("the handler broke: secret detail"),
-            "slow" => tokio::time::sleep(Duration::from_secs(30)).await,
-            "internal" => return Err(Error::internal("the database said no")),
-            "duplicate" => return Err(Error::duplicate("external_id")),
-            name if name.starts_with("kind ") => {
-                let number: i32 = name[5..].parse().unwrap();
-                let kind = Kind::ALL.into_iter().find(|kind| *kind as i32 == number).unwrap();
-                return Err(Error::new(kind, format!("{} 100 % schön\n", kind.code())));
+    built!(
+        CREATE_ORGANIZATION,
+        |request: narthex_api::scalekit::v1::organizations::CreateOrganizationRequest| async move {
+            let organization = request.organization.unwrap_or_default();
+            match organization.display_name.as_str() {
+                "panic" => panic!("the handler broke: secret detail"),
+                "slow" => tokio::time::sleep(Duration::from_secs(30)).await,
+                "internal" => return Err(Error::internal("the database said no")),
+                "duplicate" => return Err(Error::duplicate("external_id")),
+                name if name.starts_with("kind ") => {
+                    let number: i32 = name[5..].parse().unwrap();
+                    let kind = Kind::ALL.into_iter().find(|kind| *kind as i32 == number).unwrap();
+                    return Err(Error::new(kind, format!("{} 100 % schön\n", kind.code())));
+                }
+                _ => {}
             }
-            _ => {}
+            let organization = Organization {
+                id: "org_1".into(),
+                display_name: organization.display_name,
+                create_time: Some(prost_types::Timestamp { seconds: 1_700_000_000, nanos: 0 }),
+                ..Organization::default()
+            };
+            Ok(CreateOrganizationResponse { organization: Some(organization) })
         }
-        let organization = Organization {
-            id: "org_1".into(),
-            display_name: organization.display_name,
-            create_time: Some(prost_types::Timestamp { seconds: 1_700_000_000, nanos: 0 }),
-            ..Organization::default()
-        };
-        Ok(CreateOrganizationResponse { organization: Some(organization) })
-    });
+    );
     built!(GET_ORGANIZATION, |_| async { Ok(GetOrganizationResponse::default()) });
     built!(UPDATE_ORGANIZATION, |_| async { Ok(UpdateOrganizationResponse::default()) });
     built!(DELETE_ORGANIZATION, |_| async { Ok(()) });
     built!(LIST_ORGANIZATION, |_| async { Ok(ListOrganizationsResponse::default()) });
-    built!(client_service::UPDATE_CLIENT, |_| async { Ok(narthex_api::scalekit::v1::clients::UpdateClientResponse::default()) });
+    built!(client_service::UPDATE_CLIENT, |_| async {
+        Ok(narthex_api::scalekit::v1::clients::UpdateClientResponse::default())
+    });
     built!(narthex_api::rpc::gateway_service::UPDATE_MANUAL_GATEWAY_GROUP, |_| async {
         Ok(narthex_api::scalekit::v1::gateway::UpdateManualGatewayGroupResponse::default())
     });
@@ -150,7 +152,10 @@ async fn ctl_01_no_bearer_is_token_empty() {
         }]})
     );
     let (status, info) = world.grpc(None, GET, &[]).await.grpc_error();
-    assert_eq!((status.code, status.message.as_str(), info.error_code.as_str()), (16, "Token empty", "UNAUTHENTICATED"));
+    assert_eq!(
+        (status.code, status.message.as_str(), info.error_code.as_str()),
+        (16, "Token empty", "UNAUTHENTICATED")
+    );
 }
 
 /// The bearer is judged before the request is looked at, so that an SDK without a token never sees another error (sdk-clients rule 7).
@@ -187,7 +192,8 @@ async fn mgmt_03_any_of_several_bearers_will_do_and_the_first_valid_one_counts()
 #[tokio::test]
 async fn ctl_10_x_env_domain_reaches_the_gate_and_its_environment_the_handler() {
     let (world, got) = world();
-    let request = rest(Some("member+organizations:read"), "GET", "/api/v1/organizations/org_1").header("x-env-domain", "other.test");
+    let request = rest(Some("member+organizations:read"), "GET", "/api/v1/organizations/org_1")
+        .header("x-env-domain", "other.test");
     assert_eq!(world.send(request.body(Full::default()).unwrap()).await.unwrap().status, 200);
     let environment = got.lock().unwrap().context.take().unwrap().environment.id;
     assert_eq!(environment.0, 2);
@@ -213,8 +219,20 @@ async fn an_unknown_host_is_404() {
 async fn err_01_err_02_err_04_every_kind_is_the_same_on_both_transports() {
     let (world, _) = world();
     let expected = [
-        (1, 499), (3, 400), (4, 504), (5, 404), (6, 409), (7, 403), (8, 429), (9, 400), (10, 409), (11, 400), (12, 501), (13, 500),
-        (14, 503), (16, 401),
+        (1, 499),
+        (3, 400),
+        (4, 504),
+        (5, 404),
+        (6, 409),
+        (7, 403),
+        (8, 429),
+        (9, 400),
+        (10, 409),
+        (11, 400),
+        (12, 501),
+        (13, 500),
+        (14, 503),
+        (16, 401),
     ];
     assert_eq!(expected.len(), Kind::ALL.len());
     for (kind, status) in expected {
@@ -318,7 +336,9 @@ async fn debug_errors_show_the_cause_when_switched_on() {
 #[tokio::test(start_paused = true)]
 async fn a_deadline_is_kept() {
     let (world, got) = world();
-    let wire = narthex_rpc::json::decode(CREATE_ORGANIZATION.method.input, br#"{"organization":{"display_name":"slow"}}"#).unwrap();
+    let wire =
+        narthex_rpc::json::decode(CREATE_ORGANIZATION.method.input, br#"{"organization":{"display_name":"slow"}}"#)
+            .unwrap();
     let request = grpc(Some("client"), CREATE_ORGANIZATION.method.path).header("grpc-timeout", "50m");
     let (status, info) = world.send(request.body(Full::new(frame(&wire))).unwrap()).await.unwrap().grpc_error();
     assert_eq!((status.code, info.error_code.as_str()), (4, "DEADLINE_EXCEEDED"));
@@ -366,7 +386,8 @@ async fn a_patch_touches_what_it_names() {
     };
     let request = send("/api/v1/organizations/org_1", r#"{"displayName":"x","metadata":{}}"#).await;
     assert!(request.contains(r#"update_mask: Some(FieldMask { paths: ["display_name", "metadata"] })"#), "{request}");
-    let request = send("/api/v1/organizations/org_1?updateMask=display_name", r#"{"display_name":"x","metadata":{}}"#).await;
+    let request =
+        send("/api/v1/organizations/org_1?updateMask=display_name", r#"{"display_name":"x","metadata":{}}"#).await;
     assert!(request.contains(r#"update_mask: Some(FieldMask { paths: ["display_name"] })"#), "{request}");
     let request = send("/api/v1/clients/skc_1", r#"{"initiate_login_uri":""}"#).await;
     assert!(request.contains(r#"mask: Some(FieldMask { paths: ["initiate_login_uri"] })"#), "{request}");
@@ -375,7 +396,12 @@ async fn a_patch_touches_what_it_names() {
 #[tokio::test]
 async fn api_01_queries_come_in_either_spelling() {
     let (world, got) = world();
-    for query in ["page_size=30&page_token=", "pageSize=30&pageToken", "page_size=30&unknown=1&a.b=2&%ff=x", "page%5Fsize=%33%30&&"] {
+    for query in [
+        "page_size=30&page_token=",
+        "pageSize=30&pageToken",
+        "page_size=30&unknown=1&a.b=2&%ff=x",
+        "page%5Fsize=%33%30&&",
+    ] {
         let answer = world.rest(Some("client"), "GET", &format!("{ORGANIZATIONS}?{query}"), "").await;
         assert_eq!(answer.status, 200, "{query} {}", answer.text());
         let request = text(&got);
@@ -389,7 +415,11 @@ async fn api_01_queries_come_in_either_spelling() {
     ] {
         let answer = world.rest(Some("client"), "GET", &format!("{ORGANIZATIONS}?{query}"), "").await;
         assert_eq!(answer.status, 400, "{query}");
-        assert_eq!(answer.json()["details"][0]["validation_error_info"]["field_violations"][0]["field"], field, "{query}");
+        assert_eq!(
+            answer.json()["details"][0]["validation_error_info"]["field_violations"][0]["field"],
+            field,
+            "{query}"
+        );
     }
     // The MCP server's habit.
     let answer = world.rest(Some("client"), "GET", "/api/v1/organizations?page_size=30&page_token=", "{}").await;
@@ -400,7 +430,8 @@ async fn api_01_queries_come_in_either_spelling() {
 async fn bodies_are_json_or_refused() {
     let (world, _) = world();
     let send = |content_type: Option<&'static str>, body: &'static [u8]| {
-        let mut request = rest(Some("client"), "POST", ORGANIZATIONS).body(Full::new(Bytes::from_static(body))).unwrap();
+        let mut request =
+            rest(Some("client"), "POST", ORGANIZATIONS).body(Full::new(Bytes::from_static(body))).unwrap();
         request.headers_mut().remove("content-type");
         if let Some(content_type) = content_type {
             request.headers_mut().insert("content-type", content_type.parse().unwrap());
@@ -409,10 +440,13 @@ async fn bodies_are_json_or_refused() {
         async move { world.send(request).await.unwrap() }
     };
     let good = br#"{"display_name":"A"}"#;
-    for content_type in [None, Some("application/json"), Some("Application/JSON; charset=utf-8"), Some("application/merge-patch+json")] {
+    for content_type in
+        [None, Some("application/json"), Some("Application/JSON; charset=utf-8"), Some("application/merge-patch+json")]
+    {
         assert_eq!(send(content_type, good).await.status, 201, "{content_type:?}");
     }
-    for content_type in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "\u{e4}"] {
+    for content_type in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "\u{e4}"]
+    {
         assert_eq!(send(Some(content_type), good).await.status, 415, "{content_type:?}");
     }
     for body in [&b"{"[..], b"[]", b"\xff", b"{\"display_name\":1}", b"{\"display_name\":\"a\\u0000\"}"] {
@@ -448,7 +482,8 @@ async fn compressed_bodies_are_read_and_bombs_are_not() {
     let answer = send("gzip", bomb.clone()).await;
     assert_eq!((answer.status, answer.json()["details"][0]["error_code"].as_str()), (413, Some("REQUEST_TOO_LARGE")));
 
-    let wire = narthex_rpc::json::decode(CREATE_ORGANIZATION.method.input, br#"{"organization":{"display_name":"A"}}"#).unwrap();
+    let wire = narthex_rpc::json::decode(CREATE_ORGANIZATION.method.input, br#"{"organization":{"display_name":"A"}}"#)
+        .unwrap();
     let send = |encoding: Option<&'static str>, flag: u8, message: Vec<u8>| {
         let mut framed = frame(&message).to_vec();
         framed[0] = flag;
@@ -521,13 +556,20 @@ async fn ctl_02_an_rpc_without_an_option_is_not_there() {
 #[tokio::test]
 async fn api_04_any_api_version_will_do() {
     let (world, _) = world();
-    for (version, kept) in [("20260716", Some(20_260_716)), ("20261012", Some(20_261_012)), ("latest", None), ("", None), ("99999999", Some(99_999_999))] {
+    for (version, kept) in [
+        ("20260716", Some(20_260_716)),
+        ("20261012", Some(20_261_012)),
+        ("latest", None),
+        ("", None),
+        ("99999999", Some(99_999_999)),
+    ] {
         let request = grpc(Some("client"), GET)
             .header("x-api-version", version)
             .header("x-sdk-version", "Scalekit-Node/2.11 \u{e4}")
             .header("user-agent", "Scalekit-Python/2.21 Python/3.12 (Linux; ('64bit', 'ELF')")
             .header("grpc-accept-encoding", "gzip,br");
-        let answer = world.send(request.body(Full::new(frame(&[10, 5, b'o', b'r', b'g', b'_', b'1']))).unwrap()).await.unwrap();
+        let answer =
+            world.send(request.body(Full::new(frame(&[10, 5, b'o', b'r', b'g', b'_', b'1']))).unwrap()).await.unwrap();
         assert_eq!(answer.grpc_status(), 0);
         assert_eq!(world.seen().api_version, kept);
     }
@@ -561,11 +603,13 @@ async fn an_idempotency_key_reaches_the_handler() {
 #[tokio::test]
 async fn a_long_error_still_fits_into_headers() {
     let (world, _) = world();
-    let metadata: String = (0..200).map(|index| format!("\"k{index:01000}\":\"\",")).collect();
-    let body = format!("{{\"display_name\":\"\",\"metadata\":{{{}}}}}", metadata.trim_end_matches(','));
+    let metadata: Vec<_> = (0..200).map(|index| format!("\"k{index:01000}\":\"\"")).collect();
+    let body = format!("{{\"display_name\":\"\",\"metadata\":{{{}}}}}", metadata.join(","));
     let by_rest = world.rest(Some("client"), "POST", ORGANIZATIONS, body.clone()).await;
     assert!(by_rest.json()["details"][0]["validation_error_info"]["field_violations"].as_array().unwrap().len() > 400);
-    let wire = narthex_rpc::json::decode(CREATE_ORGANIZATION.method.input, format!("{{\"organization\":{body}}}").as_bytes()).unwrap();
+    let wire =
+        narthex_rpc::json::decode(CREATE_ORGANIZATION.method.input, format!("{{\"organization\":{body}}}").as_bytes())
+            .unwrap();
     let answer = world.grpc(Some("client"), CREATE_ORGANIZATION.method.path, &wire).await;
     let (status, info) = answer.grpc_error();
     assert_eq!((status.code, info.error_code.as_str()), (3, "INVALID_ARGUMENT"));
@@ -582,8 +626,9 @@ async fn the_future_of_a_request_can_be_spawned() {
     let (world, _) = world();
     let pipeline = Arc::clone(&world.pipeline);
     let answer = tokio::spawn(assert_send(async move {
-        let request = Request::builder().uri(ORGANIZATIONS).header("host", "env.test").body(Full::<Bytes>::default()).unwrap();
-        pipeline.handle(request, &world::connection()).await.map(|response| response.status().as_u16()).ok()
+        let request =
+            Request::builder().uri(ORGANIZATIONS).header("host", "env.test").body(Full::<Bytes>::default()).unwrap();
+        pipeline.handle(request, &crate::world::connection()).await.map(|response| response.status().as_u16()).ok()
     }));
     assert_eq!(answer.await.unwrap(), Some(401));
 }

@@ -1,11 +1,8 @@
 //! The pipeline behind a real hyper server: what HTTP itself makes of the responses.
 
-mod support;
-#[path = "support/world.rs"]
-mod world;
-
 use std::sync::Arc;
 
+use crate::world::{World, frame};
 use bytes::Bytes;
 use http::{Request, Version};
 use http_body_util::{BodyExt as _, Empty, Full};
@@ -13,31 +10,30 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use narthex_api::rpc::organization_service::{GET_ORGANIZATION, LIST_ORGANIZATION};
-use narthex_api::scalekit::v1::organizations::{GetOrganizationResponse, ListOrganizationsResponse};
+use narthex_api::scalekit::v1::organizations::{GetOrganizationResponse, ListOrganizationsResponse, Organization};
 use narthex_rpc::Rpcs;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use world::{World, frame};
 
 /// A server on a free port; it takes HTTP/1.1 and h2c.
 async fn serve() -> (std::net::SocketAddr, Arc<World>) {
     let mut rpcs = Rpcs::new();
-    rpcs.add(GET_ORGANIZATION, |_, _| async { Ok(GetOrganizationResponse { organization: Some(Default::default()) }) });
+    rpcs.add(GET_ORGANIZATION, |_, _| async {
+        Ok(GetOrganizationResponse { organization: Some(Organization::default()) })
+    });
     rpcs.add(LIST_ORGANIZATION, |_, _| async { Ok(ListOrganizationsResponse::default()) });
     let world = Arc::new(World::new(rpcs));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let served = Arc::clone(&world);
+    let of_server = Arc::clone(&world);
     tokio::spawn(async move {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
-            let world = Arc::clone(&served);
+            let world = Arc::clone(&of_server);
             tokio::spawn(async move {
                 let service = service_fn(move |request: Request<Incoming>| {
                     let world = Arc::clone(&world);
-                    async move {
-                        world.pipeline.handle(request, &world::connection()).await.map_err(|_| "no route")
-                    }
+                    async move { world.pipeline.handle(request, &crate::world::connection()).await.map_err(|_| "no route") }
                 });
                 let server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
                 drop(server.serve_connection(TokioIo::new(stream), service).await);
@@ -65,7 +61,9 @@ const LIST: &str = "/scalekit.v1.organizations.OrganizationService/ListOrganizat
 async fn grpc_inside_http_1_1_has_chunked_trailers() {
     let (address, _) = serve().await;
     let head = |bearer: &str| {
-        format!("POST {LIST} HTTP/1.1\r\ncontent-type: application/grpc\r\nTe: trailers\r\nauthorization: Bearer {bearer}")
+        format!(
+            "POST {LIST} HTTP/1.1\r\ncontent-type: application/grpc\r\nTe: trailers\r\nauthorization: Bearer {bearer}"
+        )
     };
     let answer = raw(address, &head("client"), &frame(&[])).await;
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
@@ -76,7 +74,10 @@ async fn grpc_inside_http_1_1_has_chunked_trailers() {
     // An error needs no trailers: everything is in the header block.
     let answer = raw(address, &head("nobody"), &frame(&[])).await.to_ascii_lowercase();
     assert!(answer.starts_with("http/1.1 200 ok\r\n") && answer.contains("\r\ngrpc-status: 16\r\n"), "{answer}");
-    assert!(answer.contains("\r\ngrpc-status-details-bin: ") && answer.contains("\r\ncontent-length: 0\r\n"), "{answer}");
+    assert!(
+        answer.contains("\r\ngrpc-status-details-bin: ") && answer.contains("\r\ncontent-length: 0\r\n"),
+        "{answer}"
+    );
 }
 
 #[tokio::test]
@@ -105,7 +106,10 @@ async fn grpc_on_h2_has_trailers_or_none_but_headers() {
     assert_eq!(collected.trailers().unwrap()["grpc-status"], "0");
     assert_eq!(collected.to_bytes(), Bytes::from_static(&[0; 5]));
     let response = call("nobody").await;
-    assert_eq!((response.status().as_u16(), &response.headers()["grpc-status"]), (200, &http::HeaderValue::from_static("16")));
+    assert_eq!(
+        (response.status().as_u16(), &response.headers()["grpc-status"]),
+        (200, &http::HeaderValue::from_static("16"))
+    );
     assert!(hyper::body::Body::is_end_stream(response.body()), "trailers-only: the stream ends with the headers");
 }
 
@@ -153,7 +157,14 @@ async fn a_broken_request_breaks_nothing_else() {
     );
     stream.write_all(head.as_bytes()).await.unwrap();
     drop(stream);
-    let answer = raw(address, &format!("POST {LIST} HTTP/1.1\r\ncontent-type: application/grpc\r\nte: trailers\r\nauthorization: Bearer client"), &frame(&[])).await;
+    let answer = raw(
+        address,
+        &format!(
+            "POST {LIST} HTTP/1.1\r\ncontent-type: application/grpc\r\nte: trailers\r\nauthorization: Bearer client"
+        ),
+        &frame(&[]),
+    )
+    .await;
     assert!(answer.contains("grpc-status: 0"), "{answer}");
     assert!(world.gate.seen.lock().unwrap().iter().any(|seen| seen.status == 200));
 }

@@ -1,5 +1,4 @@
 //! Shared by the tests of this crate: every message of the table, and wire bytes made up for any of them.
-#![allow(dead_code)] // each test binary uses its part
 
 use std::collections::HashSet;
 use std::sync::LazyLock;
@@ -55,7 +54,8 @@ pub fn reflect(pool: &DescriptorPool, message: &Message) -> MessageDescriptor {
 
 /// The JSON of prost-reflect, with the options that agree with ours.
 pub fn reflected_json(message: &DynamicMessage) -> serde_json::Value {
-    let options = SerializeOptions::new().use_proto_field_name(true).skip_default_fields(false).stringify_64_bit_integers(true);
+    let options =
+        SerializeOptions::new().use_proto_field_name(true).skip_default_fields(false).stringify_64_bit_integers(true);
     message.serialize_with_options(serde_json::value::Serializer, &options).expect("prost-reflect prints it")
 }
 
@@ -82,7 +82,22 @@ impl Choices {
 
     pub fn text(&mut self) -> String {
         const PIECES: [&str; 16] = [
-            "a", "Z", "0", " ", "\"", "\\", "/", "\n", "\u{1}", "\u{7f}", "ä", "€", "\u{1f600}", "\u{2028}", "<script>", "_:-.@",
+            "a",
+            "Z",
+            "0",
+            " ",
+            "\"",
+            "\\",
+            "/",
+            "\n",
+            "\u{1}",
+            "\u{7f}",
+            "ä",
+            "€",
+            "\u{1f600}",
+            "\u{2028}",
+            "<script>",
+            "_:-.@",
         ];
         (0..self.below(6)).map(|_| PIECES[self.below(16) as usize]).collect()
     }

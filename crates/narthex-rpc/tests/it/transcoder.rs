@@ -1,15 +1,12 @@
 //! The laws of the transcoder, over every message of the table: what is printed reads back, what is read decodes with prost, and
 //! prost-reflect agrees.
-#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_possible_wrap)] // made-up values
 
-mod support;
-
+use crate::support::{Choices, make, messages, pool, reflect, reflected_json, validator};
 use narthex_rpc::json::{self, Emit};
 use narthex_rpc::wire;
 use proptest::prelude::*;
 use prost_reflect::DynamicMessage;
 use prost_reflect::prost::Message as _;
-use support::{Choices, make, messages, pool, reflect, reflected_json, validator};
 
 /// The same JSON value, as far as numbers go: `3` and `3.0` are one.
 fn same(ours: &serde_json::Value, theirs: &serde_json::Value) -> bool {
@@ -39,15 +36,18 @@ fn api_02_json_agrees_with_prost_reflect_for_every_message() {
         for seed in 0..8 {
             let wire = make(message, &mut Choices::new(seed << 32 | index as u64), 4);
             wire::check(message, &wire).unwrap_or_else(|problem| panic!("{}: {problem}", message.name));
-            let ours = json::encode(message, &wire, Emit::Defaults).unwrap_or_else(|problem| panic!("{}: {problem}", message.name));
-            let parsed: serde_json::Value = serde_json::from_slice(&ours).unwrap_or_else(|e| panic!("{}: {e}", message.name));
+            let ours = json::encode(message, &wire, Emit::Defaults)
+                .unwrap_or_else(|problem| panic!("{}: {problem}", message.name));
+            let parsed: serde_json::Value =
+                serde_json::from_slice(&ours).unwrap_or_else(|e| panic!("{}: {e}", message.name));
             let dynamic = DynamicMessage::decode(descriptor.clone(), &wire[..]).unwrap();
             let theirs = reflected_json(&dynamic);
             assert!(same(&parsed, &theirs), "{}\nours   {parsed}\ntheirs {theirs}", message.name);
 
             // And back: our reading of our text, and our reading of theirs, is the message it was.
             for text in [ours.clone(), serde_json::to_vec(&theirs).unwrap()] {
-                let again = json::decode(message, &text).unwrap_or_else(|problem| panic!("{}: {problem}", message.name));
+                let again =
+                    json::decode(message, &text).unwrap_or_else(|problem| panic!("{}: {problem}", message.name));
                 wire::check(message, &again).unwrap();
                 let again = DynamicMessage::decode(descriptor.clone(), &again[..]).unwrap();
                 let again = DynamicMessage::decode(descriptor.clone(), &again.encode_to_vec()[..]).unwrap();

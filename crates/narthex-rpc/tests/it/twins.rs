@@ -1,13 +1,10 @@
 //! One decision, whatever the transport: the whole table through REST (every binding, `//`, `%2F`), gRPC on HTTP/2 and inside HTTP/1.1.
-#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_possible_wrap)] // made-up values
-
-mod support;
-#[path = "support/world.rs"]
-mod world;
 
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
 
+use crate::support::{Choices, make, pool, reflect};
+use crate::world::{Answer, TOKENS, World, caller, frame, grpc, rest};
 use bytes::Bytes;
 use http::Version;
 use http_body_util::Full;
@@ -18,15 +15,14 @@ use narthex_rpc::Rpcs;
 use narthex_rpc::json::{self, Emit};
 use prost_reflect::prost::Message as _;
 use prost_reflect::{DynamicMessage, ReflectMessage as _, Value};
-use support::{Choices, make, pool, reflect};
-use world::{Answer, TOKENS, World, caller, frame, grpc, rest};
 
 /// A path of a binding with made-up values.
 fn path_of(http: &Http, value: impl Fn(&str) -> String) -> String {
-    let segments = http.template.split('/').map(|segment| match segment.strip_prefix('{').and_then(|rest| rest.split_once('}')) {
-        Some((name, suffix)) => format!("{}{suffix}", value(name)),
-        None => segment.replace("**", "a/b"),
-    });
+    let segments =
+        http.template.split('/').map(|segment| match segment.strip_prefix('{').and_then(|rest| rest.split_once('}')) {
+            Some((name, suffix)) => format!("{}{suffix}", value(name)),
+            None => segment.replace("**", "a/b"),
+        });
     segments.collect::<Vec<_>>().join("/")
 }
 
@@ -76,7 +72,13 @@ async fn ctl_01_every_rpc_refuses_an_anonymous_caller_unless_it_is_open() {
         for (way, code) in every_way(&world, None, method).await {
             let expected = match method.auth.kinds {
                 // Not there at all: NOT_FOUND on REST, UNIMPLEMENTED on gRPC.
-                0 => if way.starts_with("gRPC") { 12 } else { 5 },
+                0 => {
+                    if way.starts_with("gRPC") {
+                        12
+                    } else {
+                        5
+                    }
+                }
                 kinds if kinds & kind::NONE != 0 => 12,
                 _ => 16,
             };
@@ -107,7 +109,13 @@ async fn ctl_03_every_rpc_refuses_the_kinds_that_its_bits_lack() {
             let marked = method.organization_client && caller.kind_name() == "organization_client";
             for (way, code) in every_way(&world, Some(&token), method).await {
                 let expected = match method.auth.kinds {
-                    0 => if way.starts_with("gRPC") { 12 } else { 5 },
+                    0 => {
+                        if way.starts_with("gRPC") {
+                            12
+                        } else {
+                            5
+                        }
+                    }
                     kinds if kinds & kind::NONE != 0 => 12,
                     kinds if kinds & caller.kind() != 0 || marked => 12,
                     _ => 7,
@@ -137,7 +145,12 @@ async fn ctl_04_permissions_are_any_of_and_named_in_the_refusal() {
         assert_eq!(resource.required_permissions, method.auth.permissions);
         assert_eq!(resource.user, "usr_5");
         for key in own {
-            assert_eq!(code(&world.grpc(Some(&format!("member+x,{key}")), method.path, &[]).await), 12, "{} {key}", method.path);
+            assert_eq!(
+                code(&world.grpc(Some(&format!("member+x,{key}")), method.path, &[]).await),
+                12,
+                "{} {key}",
+                method.path
+            );
         }
     }
     assert!(checked > 200, "{checked}");
@@ -151,7 +164,8 @@ async fn ctl_09_another_environments_credentials_are_refused_on_every_rpc() {
         let answer = world.send(request.body(Full::new(frame(&[]))).unwrap()).await.unwrap();
         assert_eq!(code(&answer), 16, "{}", method.path);
         let http = &method.http[0];
-        let mut request = rest(Some("client"), http.verb, &path_of(http, |_| "1".into())).body(Full::default()).unwrap();
+        let mut request =
+            rest(Some("client"), http.verb, &path_of(http, |_| "1".into())).body(Full::default()).unwrap();
         request.headers_mut().insert("host", "other.test".parse().unwrap());
         assert_eq!(code(&world.send(request).await.unwrap()), 16, "{}", method.path);
     }
@@ -228,11 +242,15 @@ fn request(method: &'static Method, http: &Http, seed: u64) -> (DynamicMessage, 
                 other => other.to_string(),
             };
             // An empty value of a type that has no empty spelling cannot be given: leave the field out.
-            let name = if seed % 2 == 0 { field.name } else { field.json_name };
+            let name = if seed.is_multiple_of(2) { field.name } else { field.json_name };
             query.push(format!("{name}={value}"));
         }
-        if values.is_empty() || query.last().is_some_and(|last| last.ends_with('=')) && !matches!(field.kind, Kind::String | Kind::Bytes) {
-            query.retain(|pair| !pair.starts_with(&format!("{}=", field.name)) && !pair.starts_with(&format!("{}=", field.json_name)));
+        if values.is_empty()
+            || query.last().is_some_and(|last| last.ends_with('=')) && !matches!(field.kind, Kind::String | Kind::Bytes)
+        {
+            query.retain(|pair| {
+                !pair.starts_with(&format!("{}=", field.name)) && !pair.starts_with(&format!("{}=", field.json_name))
+            });
             message.clear_field_by_name(field.name);
         }
     }
@@ -241,8 +259,13 @@ fn request(method: &'static Method, http: &Http, seed: u64) -> (DynamicMessage, 
         Body::None => {}
         Body::Whole => {
             let mut rest = message.clone();
-            variables.iter().for_each(|name| rest.clear_field_by_name(name));
-            ["update_mask", "mask"].iter().filter(|name| method.input.field_named(name).is_some()).for_each(|name| rest.clear_field_by_name(name));
+            for name in &variables {
+                rest.clear_field_by_name(name);
+            }
+            ["update_mask", "mask"]
+                .iter()
+                .filter(|name| method.input.field_named(name).is_some())
+                .for_each(|name| rest.clear_field_by_name(name));
             body = String::from_utf8(json::encode(method.input, &rest.encode_to_vec(), Emit::Set).unwrap()).unwrap();
         }
         Body::Field(name) if !message.has_field_by_name(name) => {}
@@ -283,7 +306,8 @@ async fn transports_hand_the_same_message_to_the_same_handler() {
     let world = World::new(echo(&got));
     let (mut equal, mut refused) = (0, 0);
     for method in METHODS.iter().filter(|method| method.auth.kinds != 0) {
-        let token = TOKENS.iter().find(|token| caller(token).is_some_and(|caller| caller.kind() & method.auth.kinds != 0));
+        let token =
+            TOKENS.iter().find(|token| caller(token).is_some_and(|caller| caller.kind() & method.auth.kinds != 0));
         let token = token.map(|token| format!("{token}+{}", method.auth.permissions.join(",")));
         for http in method.http {
             for seed in 0..6 {
@@ -302,7 +326,13 @@ async fn transports_hand_the_same_message_to_the_same_handler() {
                     let by_rest = world.rest(token.as_deref(), http.verb, &target, body.clone()).await;
                     let rest_got = got.lock().unwrap().take();
                     let place = format!("{} {} {target} {body}", method.path, http.verb);
-                    assert_eq!(code(&by_grpc), code(&by_rest), "{place}: {} {:?}", by_rest.text(), by_grpc.header("grpc-message"));
+                    assert_eq!(
+                        code(&by_grpc),
+                        code(&by_rest),
+                        "{place}: {} {:?}",
+                        by_rest.text(),
+                        by_grpc.header("grpc-message")
+                    );
                     match (&grpc_got, &rest_got) {
                         (Some(by_grpc), Some(by_rest)) => {
                             assert!(canonical(method.input, by_grpc) == canonical(method.input, by_rest), "{place}");
@@ -314,17 +344,28 @@ async fn transports_hand_the_same_message_to_the_same_handler() {
                             // (Maps have no order, so neither have the violations in them.)
                             let by_rest = by_rest.json();
                             let violations = &by_rest["details"][0]["validation_error_info"]["field_violations"];
-                            let text = |field: &str, constraint: &str, description: &str| format!("{field} {constraint} {description}");
-                            let mut rest: Vec<_> = violations.as_array().unwrap().iter().map(|violation| {
-                                let member = |name: &str| violation[name].as_str().unwrap_or_default().to_owned();
-                                text(&member("field"), &member("constraint"), &member("description"))
-                            }).collect();
+                            let text = |field: &str, constraint: &str, description: &str| {
+                                format!("{field} {constraint} {description}")
+                            };
+                            let mut rest: Vec<_> = violations
+                                .as_array()
+                                .unwrap()
+                                .iter()
+                                .map(|violation| {
+                                    let member = |name: &str| violation[name].as_str().unwrap_or_default().to_owned();
+                                    text(&member("field"), &member("constraint"), &member("description"))
+                                })
+                                .collect();
                             let grpc = info.validation_error_info.unwrap().field_violations;
-                            let mut grpc: Vec<_> = grpc.iter().map(|it| text(&it.field, &it.constraint, &it.description)).collect();
+                            let mut grpc: Vec<_> =
+                                grpc.iter().map(|it| text(&it.field, &it.constraint, &it.description)).collect();
                             rest.sort_unstable();
                             grpc.sort_unstable();
                             // A header holds only so many.
-                            assert!(rest == grpc || status.encode_to_vec().len() > 1_500 && grpc.len() < rest.len(), "{place}\n{rest:#?}\n{grpc:#?}");
+                            assert!(
+                                rest == grpc || status.encode_to_vec().len() > 1_500 && grpc.len() < rest.len(),
+                                "{place}\n{rest:#?}\n{grpc:#?}"
+                            );
                             assert_eq!(by_rest["details"][0]["error_code"], info.error_code);
                             refused += 1;
                         }

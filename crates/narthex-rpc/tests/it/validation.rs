@@ -1,14 +1,11 @@
 //! Every rule of the table at its boundary: the inside passes, the outside is reported under the rule's id.
-#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_possible_wrap)] // made-up values
-
-mod support;
 
 use std::collections::BTreeMap;
 
+use crate::support::{delimited, key, messages, validator, wire_type};
 use narthex_api::METHODS;
 use narthex_api::contract::{Cardinality, Field, Kind, Message, Rule, WellKnown};
 use narthex_rpc::json;
-use support::{delimited, key, messages, validator, wire_type};
 
 fn varint(mut value: u64) -> Vec<u8> {
     let mut out = Vec::new();
@@ -229,7 +226,9 @@ fn probe_value(kind: Kind, rules: &'static [Rule], rule: &'static Rule, add: &mu
 /// A text that matches a pattern of the table, and one that does not.
 fn pattern_samples(pattern: &str) -> (&'static str, &'static str) {
     match pattern {
-        r"^$|^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*$" => ("a-1.example.com", "a-.com"),
+        r"^$|^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*$" => {
+            ("a-1.example.com", "a-.com")
+        }
         r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*$" => ("a-1.example.com", ""),
         "^$|^https?://" => ("http://a", "ftp://a"),
         "^(https://.*)?$" => ("", "http://a"),
@@ -387,12 +386,18 @@ fn err_03_every_rule_of_the_table_holds_at_its_boundary() {
                 let bytes = with(field, &probe.elements);
                 let violations = validator.check(message, &bytes);
                 let reported = violations.iter().any(|violation| {
-                    violation.constraint == probe.id && violation.field == probe.path && !violation.description.is_empty()
+                    violation.constraint == probe.id
+                        && violation.field == probe.path
+                        && !violation.description.is_empty()
                 });
                 assert_eq!(
-                    reported, probe.broken,
+                    reported,
+                    probe.broken,
                     "{}.{} {} {:?}: {violations:?}",
-                    message.name, field.name, probe.id, String::from_utf8_lossy(&bytes)
+                    message.name,
+                    field.name,
+                    probe.id,
+                    String::from_utf8_lossy(&bytes)
                 );
                 *counted.entry(probe.id).or_default() += 1;
             }
@@ -417,7 +422,11 @@ fn reach(message: &'static Message, all: &mut Vec<&'static Message>) {
 fn check(name: &str, text: &str) -> Vec<String> {
     let message = narthex_api::descriptor(&format!("scalekit.v1.{name}")).unwrap();
     let wire = json::decode(message, text.as_bytes()).unwrap();
-    validator().check(message, &wire).into_iter().map(|violation| format!("{} {}", violation.field, violation.constraint)).collect()
+    validator()
+        .check(message, &wire)
+        .into_iter()
+        .map(|violation| format!("{} {}", violation.field, violation.constraint))
+        .collect()
 }
 
 #[test]
@@ -427,10 +436,9 @@ fn err_03_every_broken_rule_is_reported_with_its_path() {
         "x".repeat(257)
     );
     let violations = check("organizations.CreateOrganizationRequest", &text);
-    for expected in [
-        "organization.metadata[\"ab\"] string.min_len",
-        "organization.metadata[\"good_key\"] string.max_len",
-    ] {
+    for expected in
+        ["organization.metadata[\"ab\"] string.min_len", "organization.metadata[\"good_key\"] string.max_len"]
+    {
         assert!(violations.iter().any(|violation| violation == expected), "{expected}: {violations:?}");
     }
     assert!(violations.iter().any(|violation| violation.starts_with("organization.display_name ")), "{violations:?}");
@@ -442,7 +450,9 @@ fn err_03_every_broken_rule_is_reported_with_its_path() {
 #[test]
 fn a_message_sent_twice_is_judged_as_it_will_be_read() {
     let message = narthex_api::descriptor("scalekit.v1.organizations.CreateOrganizationRequest").unwrap();
-    let mut wire = json::decode(message, format!("{{\"organization\":{{\"display_name\":\"{}\"}}}}", "x".repeat(500)).as_bytes()).unwrap();
+    let mut wire =
+        json::decode(message, format!("{{\"organization\":{{\"display_name\":\"{}\"}}}}", "x".repeat(500)).as_bytes())
+            .unwrap();
     wire.extend(json::decode(message, br#"{"organization":{}}"#).unwrap());
     let violations = validator().check(message, &wire);
     assert!(violations.iter().any(|violation| violation.constraint == "string.max_len"), "{violations:?}");

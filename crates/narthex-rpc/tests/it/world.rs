@@ -1,5 +1,4 @@
 //! A pipeline with a gate that knows its callers by the name of their token.
-#![allow(dead_code)] // each test binary uses its part
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -102,7 +101,8 @@ impl Gate for TestGate {
         if bearers.is_empty() {
             return Err(Error::unauthenticated("Token empty"));
         }
-        let caller = bearers.iter().find_map(|token| caller(token)).ok_or_else(|| Error::unauthenticated("invalid token"))?;
+        let caller =
+            bearers.iter().find_map(|token| caller(token)).ok_or_else(|| Error::unauthenticated("invalid token"))?;
         // A caller of another environment is unknown here.
         let own = matches!(caller, Caller::Member { .. }) || environment.id == EnvId(1);
         if !own {
@@ -115,7 +115,13 @@ impl Gate for TestGate {
         Ok((caller, chosen))
     }
 
-    fn admit(&self, _: &'static Method, _: &Arc<Environment>, caller: Option<&Caller>, _: IpAddr) -> Result<RateLimitInfo, Error> {
+    fn admit(
+        &self,
+        _: &'static Method,
+        _: &Arc<Environment>,
+        caller: Option<&Caller>,
+        _: IpAddr,
+    ) -> Result<RateLimitInfo, Error> {
         assert!(caller.is_none());
         let admitted = self.admitted.fetch_add(1, Ordering::Relaxed) + 1;
         match self.limit.load(Ordering::Relaxed) {
@@ -189,7 +195,11 @@ impl World {
 }
 
 pub fn rest(token: Option<&str>, verb: &str, target: &str) -> http::request::Builder {
-    let mut builder = Request::builder().method(verb).uri(target).header("host", "env.test").header("content-type", "application/json");
+    let mut builder = Request::builder()
+        .method(verb)
+        .uri(target)
+        .header("host", "env.test")
+        .header("content-type", "application/json");
     if let Some(token) = token {
         builder = builder.header("authorization", format!("Bearer {token}"));
     }
@@ -272,7 +282,8 @@ impl Answer {
         let message = percent_encoding::percent_decode_str(self.header("grpc-message").unwrap()).decode_utf8().unwrap();
         assert_eq!(status.message, message);
         assert_eq!(status.details[0].type_url, "type.googleapis.com/scalekit.v1.errdetails.ErrorInfo");
-        let info: narthex_api::scalekit::v1::errdetails::ErrorInfo = prost::Message::decode(&status.details[0].value[..]).unwrap();
+        let info: narthex_api::scalekit::v1::errdetails::ErrorInfo =
+            prost::Message::decode(&status.details[0].value[..]).unwrap();
         assert!(!info.error_code.is_empty());
         (status, info)
     }
