@@ -99,7 +99,8 @@ impl FairQueue {
         }
     }
 
-    fn refuse(&self, work: Work, why: &str) {
+    /// Answers `work` with `Unavailable`.
+    pub(crate) fn refuse(&self, work: Work, why: &str) {
         Metrics::add(&self.metrics.refused, 1);
         match work {
             Work::Closure(job) => crate::answer(job, Some(DbError::Unavailable(why.into()))),

@@ -155,7 +155,14 @@ fn controls_transaction(sql: &str) -> bool {
         "START",
         "VACUUM",
     ];
-    let word = sql.trim_start();
+    let mut word = sql.trim_start();
+    // Comments before the statement must not hide it.
+    while let Some(rest) = [("--", "\n"), ("/*", "*/")].iter().find_map(|(open, close)| {
+        let inside = word.strip_prefix(open)?;
+        Some(inside.split_once(close).map_or("", |(_, rest)| rest))
+    }) {
+        word = rest.trim_start();
+    }
     let word = &word[..word.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(word.len())];
     REFUSED.iter().any(|refused| refused.eq_ignore_ascii_case(word))
 }

@@ -255,7 +255,7 @@ async fn a_swallowed_error_poisons(db: TestDb) {
 }
 
 async fn a_closure_cannot_end_its_transaction(db: TestDb) {
-    for sql in ["COMMIT", " rollback", "BEGIN", "savepoint x", "PRAGMA synchronous = OFF", "SET statement_timeout = 0"] {
+    for sql in ["COMMIT", " rollback", "BEGIN", "savepoint x", "PRAGMA synchronous = OFF", "SET statement_timeout = 0", "/* x */ -- y\n COMMIT"] {
         let refused = db
             .write(async move |tx| {
                 tx.execute("INSERT INTO things (id) VALUES ('a')", &[]).await?;

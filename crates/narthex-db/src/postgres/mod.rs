@@ -180,6 +180,8 @@ fn config(options: &DbOptions) -> Result<Config, DbError> {
     if config.get_connect_timeout().is_none() {
         config.connect_timeout(options.connect_timeout);
     }
+    // The driver's default is two hours; a vanished server or a forgetful firewall should be noticed sooner.
+    config.keepalives_idle(config.get_keepalives_idle().min(Duration::from_secs(30)));
     // Of several hosts only the primary will do.
     if config.get_hosts().len() > 1 && config.get_target_session_attrs() == TargetSessionAttrs::Any {
         config.target_session_attrs(TargetSessionAttrs::ReadWrite);

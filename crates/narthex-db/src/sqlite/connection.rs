@@ -11,8 +11,8 @@ use rusqlite::{CachedStatement, Connection, OpenFlags, ToSql, ffi};
 use crate::tx::{Fate, Fault};
 use crate::{Cell, DbError, FromRow, Row, Value};
 
-/// Statements kept prepared per connection. A connection's own texts are some hundreds at most; each costs a few KiB.
-const STATEMENTS: usize = 256;
+/// Statements kept prepared per connection; each costs a few KiB, and the program has some hundreds of texts.
+const STATEMENTS: usize = 512;
 
 /// The progress handler runs every so many virtual machine steps: about a millisecond apart.
 const STEPS: i32 = 20_000;

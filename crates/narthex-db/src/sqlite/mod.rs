@@ -32,17 +32,17 @@ pub(crate) struct Sqlite {
     stack: Arc<Stack>,
     health: Arc<writer::Health>,
     threads: Mutex<Vec<JoinHandle<()>>>,
-    lock: Mutex<Option<File>>,
+    lock: Mutex<Option<Arc<File>>>,
 }
 
 impl Sqlite {
     pub(crate) fn open(path: &Path, options: &DbOptions, metrics: &Arc<Metrics>) -> Result<Sqlite, DbError> {
-        let lock = own(path)?;
+        let lock = Arc::new(own(path)?);
         create(path)?;
         let writes = Arc::new(FairQueue::new(options.queue_limit, options.queue_timeout, Arc::clone(metrics), true));
         let reads = Arc::new(FairQueue::new(options.queue_limit, options.queue_timeout, Arc::clone(metrics), false));
         let health = Arc::new(writer::Health::default());
-        let mut threads = writer::start(path, options, &writes, &health, metrics)?;
+        let mut threads = writer::start(path, options, &writes, &health, metrics, &lock)?;
         let stack = Arc::new(Stack::new(path, options));
         threads.extend(readers::start(path, options, &reads)?);
         Ok(Sqlite { writes, reads, stack, health, threads: Mutex::new(threads), lock: Mutex::new(Some(lock)) })

