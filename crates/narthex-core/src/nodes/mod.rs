@@ -101,7 +101,7 @@ impl Node {
             match self.renew(&db).await {
                 Ok(Lease::Renewed) => {}
                 Ok(Lease::Replaced) => {
-                    tracing::warn!(number = self.number(), "the node number had been lost; another is leased")
+                    tracing::warn!(number = self.number(), "the node number had been lost; another is leased");
                 }
                 Err(error) => tracing::warn!(?error, "the lease of the node number cannot be renewed"),
             }
