@@ -17,7 +17,7 @@ pub mod oauth;
 pub mod reply;
 mod seeding;
 pub mod server;
-mod services;
+pub mod services;
 
 pub use app::{App, AppOptions, DevOptions, Mode, Running};
 pub use exit::{Exit, Failure};

@@ -1,13 +1,18 @@
 //! Tests of the whole server, in one binary: each starts its own app in process and talks to it over real sockets.
 
 mod admin;
+mod callers;
+mod certificates;
 mod config;
 mod dev;
+mod doctor;
 mod drain;
 mod harness;
 mod health;
 mod http;
 mod limits;
+mod listen;
 mod logs;
 mod oauth;
 mod proxies;
+mod rpcs;
