@@ -3,18 +3,19 @@
 #
 #   tests/postgres.sh start DIR [--durable] [--port PORT]   starts a server and prints its URL (a superuser's)
 #   tests/postgres.sh stop DIR                              stops that server, and no other
+#   tests/postgres.sh install                               only makes sure that the programs are there
 #
 # Without --durable the server never syncs its files: a test that kills the machine needs --durable, one that kills a
 # client does not. `start` on a folder with data starts it again. DIR/pid has the process id of the postmaster, DIR/url
 # the URL, DIR/log the server's log.
 set -euo pipefail
 
-usage() { sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 64; }
+usage() { sed -n '2,10s/^# \{0,1\}//p' "$0" >&2; exit 64; }
 fail() { echo "postgres.sh: $*" >&2; exit 1; }
 
-[ $# -ge 2 ] || usage
-action=$1 dir=$2
-shift 2
+[ $# -ge 2 ] || [ "${1:-}" = install ] || usage
+action=$1 dir=${2:-}
+shift $(($# < 2 ? $# : 2))
 durable=off port=
 while [ $# -gt 0 ]; do
   case $1 in
@@ -122,5 +123,6 @@ stop() {
 case $action in
   start) start ;;
   stop) stop ;;
+  install) install_programs ;;
   *) usage ;;
 esac
