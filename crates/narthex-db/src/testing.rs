@@ -26,7 +26,7 @@ pub fn postgres_url() -> Option<String> {
 
 /// Defines each test once and runs it on both engines, as `name::sqlite` and `name::postgres`:
 ///
-/// ```ignore
+/// ```text
 /// narthex_db::on_each_engine! { MIGRATIONS;
 ///     async fn a_row_comes_back(db: TestDb) { … }
 /// }
