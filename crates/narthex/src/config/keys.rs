@@ -75,6 +75,12 @@ pub static KEYS: &[Key] = &[
     ),
     key("server.drain_delay", Type::Duration, "5s", "time between readiness going red and the listeners closing"),
     key(
+        "server.forwarded_headers",
+        Type::OneOf(&["x-forwarded", "forwarded"]),
+        "x-forwarded",
+        "the headers that server.trusted_proxies write: `X-Forwarded-*`, or `Forwarded` (RFC 7239); the others are ignored",
+    ),
+    key(
         "server.http_listen",
         Type::Address,
         "",
@@ -88,7 +94,7 @@ pub static KEYS: &[Key] = &[
         "open connections per listener; more wait in the kernel's queue",
     ),
     key("server.public_scheme", Type::OneOf(&["https", "http"]), "https", "scheme of the environments' origins"),
-    key("server.trusted_proxies", Type::Networks, "", "addresses whose Forwarded and X-Forwarded-* headers count"),
+    key("server.trusted_proxies", Type::Networks, "", "addresses whose forwarding headers count, see server.forwarded_headers"),
     key("tls.cert_file", Type::Path, "", "PEM chain, leaf first; reloaded on SIGHUP"),
     key("tls.key_file", Type::Path, "", "PEM private key; reloaded on SIGHUP"),
     key(

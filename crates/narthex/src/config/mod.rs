@@ -11,7 +11,7 @@ use std::time::Duration;
 pub use settings::{Settings, Source, Sources, duration};
 
 use crate::exit::Failure;
-use crate::listen::proxies::Network;
+use crate::listen::proxies::{Family, Proxies};
 
 /// How the public listener speaks TLS.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,8 +78,8 @@ pub struct Config {
     pub http_listen: Option<SocketAddr>,
     /// Health, version, metrics.
     pub admin_listen: Option<SocketAddr>,
-    /// Peers whose forwarding headers count.
-    pub trusted_proxies: Vec<Network>,
+    /// Proxies in front, whose forwarding headers count.
+    pub proxies: Proxies,
     /// Between red readiness and closed listeners.
     pub drain_delay: Duration,
     /// Per listener.
@@ -140,7 +140,13 @@ impl Config {
             listen,
             http_listen,
             admin_listen: settings.address("server.admin_listen")?,
-            trusted_proxies: settings.networks("server.trusted_proxies")?,
+            proxies: Proxies {
+                trusted: settings.networks("server.trusted_proxies")?,
+                family: match settings.text("server.forwarded_headers") {
+                    "forwarded" => Family::Forwarded,
+                    _ => Family::XForwarded,
+                },
+            },
             drain_delay: settings.duration("server.drain_delay")?,
             max_connections: settings.integer("server.max_connections")?.max(1) as usize,
             master_key: master_key(settings, &data_dir)?,

@@ -10,18 +10,6 @@ use super::keys::{self, KEYS, Key, Type};
 use crate::exit::Failure;
 use crate::listen::proxies::Network;
 
-/// Variables that `narthex dev` writes for SDK programs, and that a shell which sourced them hands on to `narthex` too.
-const NOT_CONFIGURATION: [&str; 8] = [
-    "NARTHEX_CA_FILE",
-    "NARTHEX_TRUSTSTORE",
-    "NARTHEX_HTTP_URL",
-    "NARTHEX_DEV_URL",
-    "NARTHEX_PRD_URL",
-    "NARTHEX_PRD_CLIENT_ID",
-    "NARTHEX_PRD_CLIENT_SECRET",
-    "NARTHEX_CONFIG",
-];
-
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
@@ -135,14 +123,21 @@ impl Settings {
         Ok(())
     }
 
-    /// `NARTHEX_SERVER__LISTEN` is `server.listen`.
+    /// `NARTHEX_SERVER__LISTEN` is `server.listen`. Names without `__` belong to others (`narthex dev` writes some for SDK programs),
+    /// except where one is clearly meant for a key.
     fn read_variable(&mut self, variable: &str, value: &str) -> Result<(), Failure> {
         let Some(name) = variable.strip_prefix("NARTHEX_") else { return Ok(()) };
-        if NOT_CONFIGURATION.contains(&variable) {
-            return Ok(());
+        let name = name.to_ascii_lowercase();
+        if name.contains("__") {
+            return self.set(&name.replace("__", "."), value.to_owned(), Source::Variable(variable.to_owned()));
         }
-        let name = name.to_ascii_lowercase().replace("__", ".");
-        self.set(&name, value.to_owned(), Source::Variable(variable.to_owned()))
+        match KEYS.iter().find(|key| key.name.replace('.', "_") == name) {
+            Some(key) => {
+                let right = key.name.to_ascii_uppercase().replace('.', "__");
+                Err(Failure::config(format!("{variable} is not a key: NARTHEX_{right} is meant, with two underscores")))
+            }
+            None => Ok(()),
+        }
     }
 
     fn set(&mut self, name: &str, value: String, source: Source) -> Result<(), Failure> {

@@ -45,11 +45,16 @@ pub fn open(folder: &Path, names: &[&str], clock: &Clock, random: &Random) -> Re
     let certificate = folder.join("ca.pem");
     let key_file = folder.join("ca-key.pem");
     let trust_store = folder.join("truststore.p12");
+    let names_file = folder.join("ca-names");
+    // Constrained to other names, the authority would issue what every client refuses.
+    let listed = names.join("\n");
+    let fits = fs::read_to_string(&names_file).map_or(true, |kept| kept == listed);
     let key = match (fs::read_to_string(&certificate), fs::read_to_string(&key_file)) {
-        (Ok(_), Ok(pem)) => KeyPair::from_pem(&pem)
+        (Ok(_), Ok(pem)) if fits => KeyPair::from_pem(&pem)
             .map_err(|error| Failure::new(Exit::Failure, format!("{}: {error}", key_file.display())))?,
         _ => make(&certificate, &key_file, names, clock, random)?,
     };
+    fs::write(&names_file, listed).map_err(io_failure(names_file.display()))?;
     let der = CertificateDer::from_pem_file(&certificate)
         .map_err(|error| Failure::new(Exit::Failure, format!("{}: {error}", certificate.display())))?;
     if !trust_store.exists() {
@@ -170,7 +175,11 @@ mod tests {
         let first = open(folder.path(), &names, &Clock::new(), &Random::new()).unwrap();
         let (pem, store) = (fs::read(&first.certificate).unwrap(), fs::read(&first.trust_store).unwrap());
         let second = open(folder.path(), &names, &Clock::new(), &Random::new()).unwrap();
-        assert_eq!((pem, store), (fs::read(&second.certificate).unwrap(), fs::read(&second.trust_store).unwrap()));
+        assert_eq!(pem, fs::read(&second.certificate).unwrap());
+        assert_eq!(store, fs::read(&second.trust_store).unwrap());
+        let other = open(folder.path(), &["auth.example"], &Clock::new(), &Random::new()).unwrap();
+        assert_ne!(pem, fs::read(&other.certificate).unwrap(), "an authority for other names is another one");
+        assert_ne!(store, fs::read(&other.trust_store).unwrap());
 
         use std::os::unix::fs::PermissionsExt;
         let mode = fs::metadata(folder.path().join("ca-key.pem")).unwrap().permissions().mode();

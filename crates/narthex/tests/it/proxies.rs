@@ -51,11 +51,18 @@ async fn forwarded_hosts_count_only_from_trusted_proxies() {
         issuer(&trusting, &[("host", "internal"), ("x-forwarded-host", "prd.auth.example")]).await.as_deref(),
         Some("https://prd.auth.example")
     );
-    assert_eq!(
-        issuer(&trusting, &[("host", "internal"), ("forwarded", "for=1.1.1.1;host=prd.auth.example")]).await.as_deref(),
-        Some("https://prd.auth.example")
-    );
     assert_eq!(issuer(&trusting, &[("host", "dev.auth.example"), ("x-forwarded-host", "evil.example")]).await, None);
+    // The proxy writes the other family, so this one is what the client has sent.
+    let own = ("forwarded", "for=1.1.1.1;host=prd.auth.example");
+    assert_eq!(
+        issuer(&trusting, &[("host", "dev.auth.example"), own]).await.as_deref(),
+        Some("https://dev.auth.example")
+    );
+
+    let keys: Vec<(&str, &str)> = keys.into_iter().chain([("server.forwarded_headers", "forwarded")]).collect();
+    let by_rfc = Harness::serve(&keys).await.unwrap();
+    assert_eq!(issuer(&by_rfc, &[("host", "internal"), own]).await.as_deref(), Some("https://prd.auth.example"));
+    assert_eq!(issuer(&by_rfc, &[("host", "internal"), ("x-forwarded-host", "prd.auth.example")]).await, None);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -71,7 +78,8 @@ async fn limits_per_address_see_the_client_behind_the_proxy() {
             .header("host", "dev.auth.example")
             .header("content-type", "application/x-www-form-urlencoded")
             // What stands left of the last entry is the client's own claim: another one each time must not help.
-            .header("x-forwarded-for", format!("{}, {client}", harness.core().random.base62(4)));
+            .header("x-forwarded-for", format!("{}, {client}", harness.core().random.base62(4)))
+            .header("forwarded", format!("for=198.51.100.{}", harness.core().random.base62(2).as_bytes()[0]));
         harness.send(&base, Protocol::H1, request, "grant_type=client_credentials").await.status.as_u16()
     };
     assert_eq!([ask("203.0.113.7").await, ask("203.0.113.7").await, ask("203.0.113.7").await], [401, 401, 429]);
