@@ -100,7 +100,11 @@ impl narthex_rpc::Gate for Gate {
         _caller: Option<&Caller>,
         peer: IpAddr,
     ) -> Result<RateLimitInfo, Error> {
-        let State { limiter, .. } = &*self.0;
+        let State { core, limiter, .. } = &*self.0;
+        // A node without a lease on its number cannot make ids: what may write is refused cleanly, reads go on.
+        if method.http.first().is_some_and(|binding| binding.verb != "GET") {
+            core.ids.check()?;
+        }
         if method.auth.kinds & kind::NONE != 0 {
             let key = (environment.id, limits::address_key(peer));
             return self.0.count(Scope::PublicPerIp, limiter.admit(Scope::PublicPerIp, key));
