@@ -16,6 +16,12 @@ IDS = {}
 for line in (ROOT / "docs/checklist.tsv").read_text().splitlines()[1:]:
     identifier, _, text, area = line.split("\t")
     IDS[identifier] = (text, area)
+# Proven in part: what is still missing, so that the document never says more than is so.
+PARTLY = {
+    "DISC-01": "the documents name the endpoints of sign-in, which do not answer yet",
+    "OPS-01": "there is no sign-in yet, so `narthex admin token` takes the place of the first-login link",
+    "OPS-19": "there is no mail yet, so nothing of SMTP is examined",
+}
 PREFIXES = "|".join(sorted({identifier.split("-")[0].lower() for identifier in IDS}))
 IN_NAME = re.compile(rf"(?:^|_)({PREFIXES})_(\d\d\d?)(?=_|$)")
 TEST_FUNCTION = re.compile(r"#\[(?:tokio::)?test(?:\([^]]*\))?\]\s*(?:#\[[^]]*\]\s*)*(?:pub )?(?:async )?fn (\w+)")
@@ -23,13 +29,14 @@ TAG = re.compile(r"\[((?:[A-Z]+-\d\d\d?)(?:[ ,]+[A-Z]+-\d\d\d?)*)\]")
 
 
 def rust_tests():
-    """Yields (file, function) of each test function; functions that a macro makes for both engines count once."""
+    """Yields (file, function) of each test function. Inside `on_each_engine!` every function that takes a database is a test."""
     for path in sorted(ROOT.glob("crates/*/**/*.rs")):
         source = path.read_text()
         for match in TEST_FUNCTION.finditer(source):
             yield path.relative_to(ROOT), match[1]
-        for match in re.finditer(r"on_both_engines!\s*\{?\(?\s*(?:async )?(?:fn )?(\w+)", source):
-            yield path.relative_to(ROOT), match[1]
+        for block in source.split("on_each_engine!")[1:]:
+            for match in re.finditer(r"^    async fn (\w+)\(\w+: TestDb\)", block, re.M):
+                yield path.relative_to(ROOT), match[1]
 
 
 def proofs():
@@ -62,7 +69,9 @@ def generate(found, table):
     ]
     built = sum(state == "built" for _, state in table)
     proven = [identifier for identifier in IDS if identifier in found]
-    lines += [f"{len(proven)} of {len(IDS)} features are proven by a test; {built} of {len(table)} RPCs are built.", ""]
+    partly = sum(identifier in PARTLY for identifier in proven)
+    counts = f"{len(proven) - partly} of {len(IDS)} features are proven by a test and {partly} in part; {built} of {len(table)} RPCs are built."
+    lines += [counts, ""]
     lines += ["## Features proven", "", "| id | feature | proven by |", "| --- | --- | --- |"]
     for identifier in IDS:
         if identifier in found:
@@ -72,7 +81,8 @@ def generate(found, table):
             cells = "; ".join(
                 f"`{path}`" + "".join(f" {name}" for name in names if name) for path, names in sorted(tests.items())
             )
-            lines.append(f"| {identifier} | {IDS[identifier][0]} | {cells} |")
+            missing = f" (in part: {PARTLY[identifier]})" if identifier in PARTLY else ""
+            lines.append(f"| {identifier} | {IDS[identifier][0]}{missing} | {cells} |")
     lines += ["", "## Features not proven yet", ""]
     areas = {}
     for identifier, (text, area) in IDS.items():
