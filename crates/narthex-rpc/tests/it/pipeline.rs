@@ -216,7 +216,7 @@ async fn an_unknown_host_is_404() {
 }
 
 #[tokio::test]
-async fn err_01_err_02_err_04_every_kind_is_the_same_on_both_transports() {
+async fn err_01_err_02_err_04_mgmt_05_every_kind_is_the_same_on_both_transports() {
     let (world, _) = world();
     let expected = [
         (1, 499),
@@ -616,6 +616,16 @@ async fn a_long_error_still_fits_into_headers() {
     let size: usize = answer.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum();
     assert!(size < 8 * 1024, "{size}");
     assert!(status.encoded_len() > 100);
+}
+
+/// A client that goes away ends the request, and the log still has its line.
+#[tokio::test(start_paused = true)]
+async fn a_request_that_is_dropped_is_reported_as_cancelled() {
+    let (world, _) = world();
+    let request = world.rest(Some("client"), "POST", ORGANIZATIONS, r#"{"display_name":"slow"}"#);
+    assert!(tokio::time::timeout(Duration::from_secs(1), request).await.is_err());
+    let seen = world.seen();
+    assert_eq!((seen.kind, seen.status, seen.caller), (Some(Kind::Cancelled), 499, "client"));
 }
 
 #[tokio::test]

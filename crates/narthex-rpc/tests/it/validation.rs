@@ -430,7 +430,7 @@ fn check(name: &str, text: &str) -> Vec<String> {
 }
 
 #[test]
-fn err_03_every_broken_rule_is_reported_with_its_path() {
+fn err_03_mgmt_05_every_broken_rule_is_reported_with_its_path() {
     let text = format!(
         "{{\"organization\":{{\"display_name\":\"\",\"metadata\":{{\"ab\":\"\",\"good_key\":\"{}\"}}}}}}",
         "x".repeat(257)
