@@ -130,6 +130,16 @@ def not_passed(found, logs):
                 yield f"{identifier}: no passing SDK check carries it ({path})"
 
 
+def missing_from_security():
+    """Test names in SECURITY.md that no test has."""
+    functions = {function for _, function in rust_tests()}
+    rows = [line for line in (ROOT / "SECURITY.md").read_text().splitlines() if line.startswith("| ")]
+    for row in rows:
+        for name in re.findall(r"`(\w{12,})`", row.split("|")[3]):
+            if name not in functions:
+                yield f"SECURITY.md names {name}, and no test has that name"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true")
@@ -140,7 +150,8 @@ def main():
     if not options.check:
         DOCUMENT.write_text(document)
         return
-    problems = list(not_passed(found, options.logs)) if options.logs else []
+    problems = list(missing_from_security())
+    problems += not_passed(found, options.logs) if options.logs else []
     if not DOCUMENT.exists() or DOCUMENT.read_text() != document:
         problems.append("docs/features.md is not current: run tests/features.py")
     for problem in problems:
