@@ -127,7 +127,7 @@ pub struct Outcome<'a> {
     pub kind: Option<Kind>,
     /// `error_code`; `OK` on success.
     pub code: &'static str,
-    /// HTTP status; always 200 for gRPC.
+    /// HTTP status; always 200 for gRPC, and 499 if the client went away before there was an answer.
     pub status: u16,
     /// From routing to the last byte handed to the connection.
     pub duration: Duration,

@@ -13,6 +13,7 @@ mod registry;
 mod rest;
 pub mod route;
 pub mod validate;
+mod watch;
 pub mod wire;
 
 pub use body::RpcBody;

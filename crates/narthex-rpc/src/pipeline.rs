@@ -21,16 +21,16 @@ use narthex_api::contract::{Body as BodyRule, Method};
 use narthex_core::caller::kind;
 use narthex_core::{Caller, Error, Kind, Random};
 
-use crate::Environment;
 use crate::body::{self, Coding, RpcBody};
 use crate::error::{Refusal, Scene, grpc_error, rest_refusal};
-use crate::gate::{Connection, Gate, Outcome, RateLimitInfo, Transport};
+use crate::gate::{Connection, Gate, RateLimitInfo, Transport};
 use crate::grpc::{self, PREFIX};
 use crate::json::{self, Emit};
 use crate::registry::{Context, Rpcs};
 use crate::rest;
 use crate::route::{Binding, Matched, RouteConflict, Routes};
 use crate::validate::{UnknownRule, Validator};
+use crate::watch::{Progress, Watch};
 use crate::wire;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -101,14 +101,6 @@ enum Target<'r, 'p> {
     Refused(Refusal),
 }
 
-/// What is known of a request so far, for its error and its log line.
-#[derive(Default)]
-struct Progress {
-    caller: Option<Caller>,
-    environment: Option<Arc<Environment>>,
-    rate: RateLimitInfo,
-}
-
 impl<G: Gate> Pipeline<G> {
     /// Builds routes and validators. `random` makes request ids.
     pub fn new(gate: G, rpcs: Rpcs, limits: Limits, random: Random) -> Result<Self, StartError> {
@@ -132,19 +124,28 @@ impl<G: Gate> Pipeline<G> {
         let (parts, body) = request.into_parts();
         let transport = if grpc::is_grpc(&parts.headers) { Transport::Grpc } else { Transport::Rest };
         let Some(target) = self.target(&parts, transport) else { return Err(Request::from_parts(parts, body)) };
-        let request_id = self.request_id(&parts.headers);
-        let mut progress = Progress::default();
         let (route, verb, method) = match &target {
             Target::Grpc(method) => (method.path, "POST", Some(*method)),
             Target::Rest(binding, _) => (binding.http.template, binding.http.verb, Some(binding.method)),
             Target::Refused(_) => (UNROUTED, "", None),
         };
-        let version = parts.version;
-        let created = method.is_some_and(|method| method.created);
+        let request_id = self.request_id(&parts.headers);
+        let mut watch = Watch {
+            gate: &self.gate,
+            started,
+            route,
+            verb,
+            method,
+            transport,
+            request_id: Arc::clone(&request_id),
+            api_version: api_version(&parts.headers),
+            progress: Progress::default(),
+            reported: false,
+        };
         let answer = {
             let mut body = Some(body);
             let serving = AssertUnwindSafe(async {
-                let answer = self.serve(target, &parts, &mut body, connection, &request_id, &mut progress).await;
+                let answer = self.serve(target, &parts, &mut body, connection, &request_id, &mut watch.progress).await;
                 if let (Err(_), Some(body)) = (&answer, body.take()) {
                     drain(body).await;
                 }
@@ -152,44 +153,30 @@ impl<G: Gate> Pipeline<G> {
             });
             serving.catch_unwind().await.unwrap_or_else(|panic| Err(Error::internal(panic_text(&*panic)).into()))
         };
-
-        let scene = Scene {
-            request_id: &request_id,
-            caller: progress.caller.as_ref(),
-            accept_language: parts.headers.get(ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()),
-            debug: self.limits.debug_errors,
-        };
-        let mut response = match (&answer, transport) {
-            (Err(refusal), Transport::Grpc) => grpc_error(&refusal.error, &scene),
-            (Err(refusal), Transport::Rest) => rest_refusal(refusal, &scene),
-            (Ok(_), _) => Response::new(RpcBody::empty()),
-        };
-        let refused = match answer {
+        let (mut response, error) = match answer {
             Ok(output) => {
-                response = match transport {
-                    Transport::Grpc => grpc::success(output, version),
-                    Transport::Rest => json_response(output, created),
+                let response = match transport {
+                    Transport::Grpc => grpc::success(output, parts.version),
+                    Transport::Rest => json_response(output, method.is_some_and(|method| method.created)),
                 };
-                None
+                (response, None)
             }
-            Err(refusal) => Some(refusal.error),
+            Err(refusal) => {
+                let scene = Scene {
+                    request_id: &request_id,
+                    caller: watch.progress.caller.as_ref(),
+                    accept_language: parts.headers.get(ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()),
+                    debug: self.limits.debug_errors,
+                };
+                let response = match transport {
+                    Transport::Grpc => grpc_error(&refusal.error, &scene),
+                    Transport::Rest => rest_refusal(&refusal, &scene),
+                };
+                (response, Some(refusal.error))
+            }
         };
-        finish_headers(response.headers_mut(), &request_id, progress.rate);
-        self.gate.observe(&Outcome {
-            route,
-            verb,
-            method,
-            transport,
-            kind: refused.as_ref().map(Error::kind),
-            code: refused.as_ref().map_or("OK", Error::code),
-            status: response.status().as_u16(),
-            duration: started.elapsed(),
-            caller: progress.caller.as_ref().map_or("anonymous", Caller::kind_name),
-            request_id: &request_id,
-            environment: progress.environment.as_ref().map(|environment| environment.id),
-            api_version: api_version(&parts.headers),
-            error: refused.as_ref(),
-        });
+        finish_headers(response.headers_mut(), &request_id, watch.progress.rate);
+        watch.report(response.status().as_u16(), error.as_ref());
         Ok(response)
     }
 

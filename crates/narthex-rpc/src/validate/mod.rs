@@ -48,6 +48,10 @@ impl Validator {
         }
         let mut validator = Self { patterns: HashMap::new(), ruled: HashSet::new() };
         for message in &messages {
+            // The JSON reader keeps what it has seen of a message in 64 bits, and knows no `Any`.
+            if message.fields.len() > 64 || message.oneofs.len() > 64 || message.well_known == Some(WellKnown::Any) {
+                return Err(UnknownRule(format!("{}: a message of this form is not supported", message.name)));
+            }
             for rule in message.rules {
                 if cel::of_message(rule.expression).is_none() {
                     return Err(UnknownRule(format!("{}: {}", message.name, rule.expression)));
