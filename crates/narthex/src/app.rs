@@ -22,7 +22,7 @@ use crate::exit::{Exit, Failure, io_failure};
 use crate::gate::State;
 use crate::limits::Limiter;
 use crate::listen::drain::{Drain, Phase};
-use crate::listen::proxies::Network;
+use crate::listen::proxies::Proxies;
 use crate::listen::tls::Certificates;
 use crate::listen::{Door, Listener, Timeouts};
 use crate::metrics::Metrics;
@@ -146,8 +146,8 @@ impl App {
     /// Builds and starts everything. When it returns, requests are answered.
     pub async fn start(options: AppOptions) -> Result<Running, Failure> {
         match options.mode.clone() {
-            Mode::Dev(dev) => start_dev(options, dev).await,
-            Mode::Serve(config) => start_serve(options, *config).await,
+            Mode::Dev(dev) => Box::pin(start_dev(options, dev)).await,
+            Mode::Serve(config) => Box::pin(start_serve(options, *config)).await,
         }
     }
 }
@@ -188,13 +188,12 @@ async fn start_dev(options: AppOptions, dev: DevOptions) -> Result<Running, Fail
     .write(&env_file)?;
 
     let helpers = Helpers { dev: seeded.dev_environment, prd: seeded.prd_environment, clock };
-    let started = Parts { core, limits: dev.limits, helpers: Some(helpers), trusted_proxies: Vec::new(), dir, lock }
+    let started = Parts { core, limits: dev.limits, helpers: Some(helpers), proxies: Proxies::default(), dir, lock }
         .start(
             vec![tls.with_tls(certificates.clone()), prd_tls.with_tls(certificates), plain],
             usize::MAX >> 4,
             options.timeouts,
-        )
-        .await?;
+        )?;
     Ok(Running {
         admin_url: http_url.clone(),
         dev_url,
@@ -243,15 +242,8 @@ async fn start_serve(options: AppOptions, config: Config) -> Result<Running, Fai
     if let Some(seed) = &config.seed_file {
         crate::seeding::apply_file(&core, seed).await?;
     }
-    let parts = Parts {
-        core,
-        limits: config.limits,
-        helpers: None,
-        trusted_proxies: config.trusted_proxies.clone(),
-        dir,
-        lock,
-    };
-    let started = parts.start(listeners, config.max_connections, options.timeouts).await?;
+    let parts = Parts { core, limits: config.limits, helpers: None, proxies: config.proxies.clone(), dir, lock };
+    let started = parts.start(listeners, config.max_connections, options.timeouts)?;
     let scheme = if certificates.is_some() { "https" } else { "http" };
     let http_url = plain.map(|address| format!("http://{address}")).unwrap_or_default();
     Ok(Running {
@@ -282,18 +274,13 @@ struct Parts {
     core: Arc<Core>,
     limits: LimitsConfig,
     helpers: Option<Helpers>,
-    trusted_proxies: Vec<Network>,
+    proxies: Proxies,
     dir: PathBuf,
     lock: FolderLock,
 }
 
 impl Parts {
-    async fn start(
-        self,
-        listeners: Vec<Listener>,
-        max_connections: usize,
-        timeouts: Timeouts,
-    ) -> Result<Running, Failure> {
+    fn start(self, listeners: Vec<Listener>, max_connections: usize, timeouts: Timeouts) -> Result<Running, Failure> {
         let drain = Drain::default();
         let state = Arc::new(State {
             core: self.core.clone(),
@@ -304,7 +291,7 @@ impl Parts {
         });
         let mut rpcs = Rpcs::new();
         services::register(&mut rpcs, &self.core);
-        let server = Server::new(state.clone(), rpcs, self.trusted_proxies)
+        let server = Server::new(state.clone(), rpcs, self.proxies)
             .map(Arc::new)
             .map_err(|error| Failure::new(Exit::Failure, error.to_string()))?;
         let socket = self.dir.join("admin.sock");

@@ -227,7 +227,8 @@ impl Exposition {
 
     /// Begins a metric family.
     pub fn family(&mut self, name: &str, kind: &str, help: &str) {
-        self.0.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
+        // Writing to a String cannot fail.
+        write!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}\n").ok();
     }
 
     /// One sample. Label values are literals of this program, so they need no escaping.

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use hyper::body::Incoming;
@@ -12,7 +12,7 @@ use narthex_core::{Error, Kind};
 use narthex_rpc::{Connection, Limits, Pipeline, Rpcs, StartError};
 
 use crate::gate::{self, Access, Gate, State};
-use crate::listen::proxies::{self, Network};
+use crate::listen::proxies::Proxies;
 use crate::listen::{Door, Peer, Service};
 use crate::metrics::{Route, Row};
 use crate::reply::{self, Body};
@@ -22,18 +22,18 @@ use crate::{dev, health, metrics_page, oauth};
 pub struct Server {
     state: Arc<State>,
     pipeline: Pipeline<Gate>,
-    trusted_proxies: Vec<Network>,
+    proxies: Proxies,
     /// `Connection::listener` per door, made once.
     doors: Vec<(Door, Arc<str>)>,
 }
 
 impl Server {
     /// A server for these RPCs.
-    pub fn new(state: Arc<State>, rpcs: Rpcs, trusted_proxies: Vec<Network>) -> Result<Self, StartError> {
+    pub fn new(state: Arc<State>, rpcs: Rpcs, proxies: Proxies) -> Result<Self, StartError> {
         let random = state.core.random.clone();
         let pipeline = Pipeline::new(Gate(state.clone()), rpcs, Limits::default(), random)?;
         let doors = Door::ALL.into_iter().map(|door| (door, Arc::from(door.name()))).collect();
-        Ok(Self { state, pipeline, trusted_proxies, doors })
+        Ok(Self { state, pipeline, proxies, doors })
     }
 
     async fn answer(&self, mut request: Request<Incoming>, peer: &Peer) -> Response<Body> {
@@ -61,7 +61,11 @@ impl Server {
         };
         let request_id = self.request_id(request.headers());
         let method = request.method().clone();
-        let (environment, response) = self.fixed(route, request, peer, client).await;
+        // A body that trickles in must not hold a connection's slot for ever; RPCs have a deadline of their own.
+        let answered = tokio::time::timeout(PATIENCE, Box::pin(self.fixed(route, request, peer, client))).await;
+        let (environment, response) = answered.unwrap_or_else(|_| {
+            (None, reply::plain_error(StatusCode::REQUEST_TIMEOUT, 4, "DEADLINE_EXCEEDED", "the request took too long"))
+        });
         self.observe(route, &method, environment.as_deref(), started, response, &request_id)
     }
 
@@ -108,9 +112,8 @@ impl Server {
             return refusal;
         }
         match request.uri().path() {
-            "/healthz" => health::healthz(),
             // Once it listens, it has started.
-            "/startupz" => health::healthz(),
+            "/healthz" | "/startupz" => health::healthz(),
             "/readyz" => health::readyz(&self.state, true).await,
             "/version" => health::version(),
             "/metrics" => metrics_page::serve(&self.state).await,
@@ -120,10 +123,10 @@ impl Server {
 
     /// Who the client is and whether it uses TLS, as far as trusted proxies say; the Host that they forward replaces theirs.
     fn see_through_proxies(&self, request: &mut Request<Incoming>, peer: &Peer) -> (IpAddr, bool) {
-        if self.trusted_proxies.is_empty() {
+        if self.proxies.trusted.is_empty() {
             return (peer.address, peer.tls);
         }
-        let seen = proxies::resolve(peer.address, request.headers(), &self.trusted_proxies);
+        let seen = self.proxies.resolve(peer.address, request.headers());
         if let Some(host) = seen.host.as_deref().and_then(|host| HeaderValue::from_str(host).ok()) {
             if let Some(path) = request.uri().path_and_query().cloned()
                 && let Ok(uri) = Uri::builder().path_and_query(path).build()
@@ -193,6 +196,9 @@ impl Service for Server {
         self.answer(request, &peer).await
     }
 }
+
+/// For a request that is no RPC, body included.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 

@@ -73,7 +73,7 @@ pub fn report(findings: &[Finding]) -> String {
 
 /// What the owner of the data sees: database, schema, clock, keys, counters, audit chain.
 pub(super) async fn inside(core: &Arc<Core>) -> Result<Answer, Error> {
-    let mut findings = vec![database(core).await, migrations(core).await, clock(core).await];
+    let mut findings = vec![database(core).await, migrations(core).await, clock(core)];
     // The core is open, so the master key has already unsealed the check value.
     findings.push(Finding::new("master key", Level::Ok, format!("{} opens this database", core.keyring.master().id())));
     for environment in all_environments(core).await? {
@@ -107,7 +107,7 @@ async fn migrations(core: &Core) -> Finding {
 }
 
 /// Whether ids run ahead of this machine's clock: then it was set back, or another node's clock is wrong.
-async fn clock(core: &Core) -> Finding {
+fn clock(core: &Core) -> Finding {
     let ahead = core.ids.high_water_millis() - core.clock.real_now().0 / 1_000;
     if ahead > 60_000 {
         let text = format!("ids are {} s ahead of this machine's clock: check its time", ahead / 1_000);

@@ -94,7 +94,12 @@ pub static KEYS: &[Key] = &[
         "open connections per listener; more wait in the kernel's queue",
     ),
     key("server.public_scheme", Type::OneOf(&["https", "http"]), "https", "scheme of the environments' origins"),
-    key("server.trusted_proxies", Type::Networks, "", "addresses whose forwarding headers count, see server.forwarded_headers"),
+    key(
+        "server.trusted_proxies",
+        Type::Networks,
+        "",
+        "addresses whose forwarding headers count, see server.forwarded_headers",
+    ),
     key("tls.cert_file", Type::Path, "", "PEM chain, leaf first; reloaded on SIGHUP"),
     key("tls.key_file", Type::Path, "", "PEM private key; reloaded on SIGHUP"),
     key(

@@ -1,7 +1,7 @@
 //! The merged settings: each key's value as text, and where it came from.
 
 use std::collections::BTreeMap;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::net::{Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -184,6 +184,9 @@ impl Settings {
     }
 
     /// Where the value came from.
+    ///
+    /// # Panics
+    /// If there is no such key: names are literals of this program.
     pub fn source(&self, name: &str) -> &Source {
         &self.values.get(name).expect("a key of the table").1
     }
@@ -229,7 +232,9 @@ impl Settings {
         for key in KEYS {
             let (value, source) = &self.values[key.name];
             let shown = if key.secret { redact(value) } else { value.clone() };
-            lines.push_str(&format!("{:<36} = {:<32} # {source}\n", key.name, format!("\"{shown}\"")));
+            let quoted = format!("\"{shown}\"");
+            // Writing to a String cannot fail.
+            writeln!(lines, "{:<36} = {quoted:<32} # {source}", key.name).ok();
         }
         lines
     }

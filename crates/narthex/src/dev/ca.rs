@@ -25,9 +25,9 @@ use crate::listen::tls::Certificates;
 /// Password of the trust store: not a secret, the JVM wants one.
 pub const TRUST_STORE_PASSWORD: &str = "narthex";
 
-const CA_LIFETIME: Duration = Duration::from_secs(10 * 365 * 86_400);
+const CA_LIFETIME: Duration = Duration::from_hours(10 * 365 * 24);
 /// A leaf is made at each start and lives in memory only; a year is longer than any such process.
-const LEAF_LIFETIME: Duration = Duration::from_secs(397 * 86_400);
+const LEAF_LIFETIME: Duration = Duration::from_hours(397 * 24);
 
 /// The files of the authority, and a fresh server certificate.
 #[derive(Debug)]
@@ -94,10 +94,10 @@ fn ca_params(key: &KeyPair, clock: &Clock) -> CertificateParams {
     let mut params = CertificateParams::default();
     // The name tells the CAs of several folders apart: two with one name and two keys would confuse chain building.
     let digest = digest::digest(&digest::SHA256, key.der_bytes());
-    let tag: String = digest.as_ref()[..4].iter().map(|byte| format!("{byte:02x}")).collect();
+    let tag = u32::from_be_bytes(std::array::from_fn(|index| digest.as_ref()[index]));
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::OrganizationName, "Narthex");
-    params.distinguished_name.push(DnType::CommonName, format!("Narthex development CA {tag}"));
+    params.distinguished_name.push(DnType::CommonName, format!("Narthex development CA {tag:08x}"));
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     (params.not_before, params.not_after) = validity(clock, CA_LIFETIME);
@@ -141,7 +141,7 @@ fn permitted(names: &[&str]) -> Vec<GeneralSubtree> {
 /// Real time: clients check certificates on theirs. A day of slack covers clocks that run behind.
 fn validity(clock: &Clock, lifetime: Duration) -> (OffsetDateTime, OffsetDateTime) {
     let now = OffsetDateTime::from_unix_timestamp(clock.real_now().seconds()).unwrap_or(OffsetDateTime::UNIX_EPOCH);
-    (now - Duration::from_secs(86_400), now + lifetime)
+    (now - Duration::from_hours(24), now + lifetime)
 }
 
 fn serial(random: &Random) -> SerialNumber {
@@ -166,6 +166,8 @@ pub fn write_private(path: &Path, content: &[u8]) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
@@ -181,7 +183,6 @@ mod tests {
         assert_ne!(pem, fs::read(&other.certificate).unwrap(), "an authority for other names is another one");
         assert_ne!(store, fs::read(&other.trust_store).unwrap());
 
-        use std::os::unix::fs::PermissionsExt;
         let mode = fs::metadata(folder.path().join("ca-key.pem")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
 

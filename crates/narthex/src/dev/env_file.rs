@@ -1,6 +1,7 @@
 //! `DIR/dev.env`: what an SDK program needs to talk to this server, as lines of `KEY=value` for `set -a; . DIR/dev.env; set +a`.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
@@ -57,7 +58,11 @@ impl EnvFile<'_> {
             ("NARTHEX_PRD_CLIENT_ID", &self.prd.client_id),
             ("NARTHEX_PRD_CLIENT_SECRET", &self.prd.secret),
         ];
-        let text: String = lines.iter().map(|(key, value)| format!("{key}={}\n", quote(value))).collect();
+        let mut text = String::new();
+        for (key, value) in lines {
+            // Writing to a String cannot fail.
+            writeln!(text, "{key}={}", quote(value)).ok();
+        }
         write_private(path, text.as_bytes())
     }
 }

@@ -41,8 +41,8 @@ impl Default for Timeouts {
         Self {
             handshake: Duration::from_secs(10),
             head: Duration::from_secs(30),
-            idle: Duration::from_secs(300),
-            stalled: Duration::from_secs(120),
+            idle: Duration::from_mins(5),
+            stalled: Duration::from_mins(2),
             quiet: Duration::from_millis(250),
         }
     }
@@ -184,12 +184,11 @@ where
             () = tokio::time::sleep(pause) => {}
         }
         match activity.verdict(&timeouts, stopping) {
-            Verdict::Keep => {}
             Verdict::Close if !closing => {
                 closing = true;
                 connection.as_mut().graceful_shutdown();
             }
-            Verdict::Close => {}
+            Verdict::Keep | Verdict::Close => {}
             Verdict::Cut => return,
         }
     }
@@ -308,7 +307,7 @@ mod tests {
         drop(InFlight::begin(&activity, Version::HTTP_11));
         after(Arc::get_mut(&mut activity).unwrap(), Duration::from_secs(250));
         assert_eq!(activity.verdict(&timeouts, false), Verdict::Keep);
-        after(Arc::get_mut(&mut activity).unwrap(), Duration::from_secs(60));
+        after(Arc::get_mut(&mut activity).unwrap(), Duration::from_mins(1));
         assert_eq!(activity.verdict(&timeouts, false), Verdict::Close);
     }
 
@@ -317,7 +316,7 @@ mod tests {
         let timeouts = Timeouts::default();
         let mut activity = Activity::new(true);
         for _ in 0..4 {
-            after(&mut activity, Duration::from_secs(60));
+            after(&mut activity, Duration::from_mins(1));
             activity.read(&[0, 0, 8, 6, 0]);
             assert_eq!(activity.verdict(&timeouts, false), Verdict::Keep);
         }

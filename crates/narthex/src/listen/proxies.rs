@@ -64,17 +64,38 @@ pub struct Forwarded {
     pub https: Option<bool>,
 }
 
-/// Reads the forwarding headers of a request that came from `peer`. Of the two families, `Forwarded` (RFC 7239) wins.
-pub fn resolve(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> Forwarded {
-    let peer = peer.to_canonical();
-    let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(address));
-    if !is_trusted(peer) {
-        return Forwarded { client: peer, host: None, https: None };
-    }
-    if headers.contains_key("forwarded") {
-        rfc7239(peer, headers, is_trusted)
-    } else {
-        x_forwarded(peer, headers, is_trusted)
+/// Which forwarding headers the proxies write. The other family is ignored: a proxy that appends to `X-Forwarded-For` passes a
+/// client's own `Forwarded` through untouched, and the other way round, so believing both lets anybody choose their address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Family {
+    /// `X-Forwarded-For`, `-Host` and `-Proto`.
+    #[default]
+    XForwarded,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+}
+
+/// The proxies in front, and how they speak.
+#[derive(Debug, Clone, Default)]
+pub struct Proxies {
+    /// Peers whose forwarding headers count.
+    pub trusted: Vec<Network>,
+    /// The headers that they write.
+    pub family: Family,
+}
+
+impl Proxies {
+    /// Reads the forwarding headers of a request that came from `peer`.
+    pub fn resolve(&self, peer: IpAddr, headers: &HeaderMap) -> Forwarded {
+        let peer = peer.to_canonical();
+        let is_trusted = |address: IpAddr| self.trusted.iter().any(|network| network.contains(address));
+        if !is_trusted(peer) {
+            return Forwarded { client: peer, host: None, https: None };
+        }
+        match self.family {
+            Family::Forwarded => rfc7239(peer, headers, is_trusted),
+            Family::XForwarded => x_forwarded(peer, headers, is_trusted),
+        }
     }
 }
 
@@ -184,8 +205,8 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn proxies() -> Vec<Network> {
-        vec!["10.0.0.0/8".parse().unwrap(), "2001:db8:f::/48".parse().unwrap()]
+    fn proxies(family: Family) -> Proxies {
+        Proxies { trusted: vec!["10.0.0.0/8".parse().unwrap(), "2001:db8:f::/48".parse().unwrap()], family }
     }
 
     #[test]
@@ -195,8 +216,35 @@ mod tests {
             ("x-forwarded-host", "evil"),
             ("forwarded", "for=127.0.0.1;host=evil"),
         ]);
-        let seen = resolve(ip("192.0.2.9"), &spoofed, &proxies());
-        assert_eq!(seen, Forwarded { client: ip("192.0.2.9"), host: None, https: None });
+        for family in [Family::XForwarded, Family::Forwarded] {
+            let seen = proxies(family).resolve(ip("192.0.2.9"), &spoofed);
+            assert_eq!(seen, Forwarded { client: ip("192.0.2.9"), host: None, https: None });
+        }
+    }
+
+    #[test]
+    fn a_header_of_the_family_that_the_proxies_do_not_write_is_the_clients_and_is_ignored() {
+        let both = headers(&[
+            ("x-forwarded-for", "203.0.113.7"),
+            ("x-forwarded-host", "by-x.example"),
+            ("x-forwarded-proto", "http"),
+            ("forwarded", "for=198.51.100.1;host=by-7239.example;proto=https"),
+        ]);
+        let seen = proxies(Family::XForwarded).resolve(ip("10.0.0.1"), &both);
+        assert_eq!(
+            (seen.client, seen.host.as_deref(), seen.https),
+            (ip("203.0.113.7"), Some("by-x.example"), Some(false))
+        );
+        let seen = proxies(Family::Forwarded).resolve(ip("10.0.0.1"), &both);
+        assert_eq!(
+            (seen.client, seen.host.as_deref(), seen.https),
+            (ip("198.51.100.1"), Some("by-7239.example"), Some(true))
+        );
+        let other = headers(&[("forwarded", "for=198.51.100.1;host=evil;proto=https")]);
+        let nothing = Forwarded { client: ip("10.0.0.1"), host: None, https: None };
+        assert_eq!(proxies(Family::XForwarded).resolve(ip("10.0.0.1"), &other), nothing);
+        let other = headers(&[("x-forwarded-for", "198.51.100.1"), ("x-forwarded-host", "evil")]);
+        assert_eq!(proxies(Family::Forwarded).resolve(ip("10.0.0.1"), &other), nothing);
     }
 
     #[test]
@@ -206,13 +254,13 @@ mod tests {
             ("x-forwarded-for", "10.0.0.2"),
             ("x-forwarded-proto", "https"),
         ]);
-        let seen = resolve(ip("10.0.0.1"), &chain, &proxies());
+        let seen = proxies(Family::XForwarded).resolve(ip("10.0.0.1"), &chain);
         assert_eq!((seen.client, seen.https), (ip("203.0.113.7"), Some(true)), "1.1.1.1 is what the client claimed");
         let only_proxies = headers(&[("x-forwarded-for", "10.9.9.9, 10.0.0.2")]);
-        assert_eq!(resolve(ip("10.0.0.1"), &only_proxies, &proxies()).client, ip("10.9.9.9"));
+        assert_eq!(proxies(Family::XForwarded).resolve(ip("10.0.0.1"), &only_proxies).client, ip("10.9.9.9"));
         let broken = headers(&[("x-forwarded-for", "203.0.113.7, unknown, 10.0.0.2")]);
         assert_eq!(
-            resolve(ip("10.0.0.1"), &broken, &proxies()).client,
+            proxies(Family::XForwarded).resolve(ip("10.0.0.1"), &broken).client,
             ip("10.0.0.2"),
             "nothing left of `unknown` can be trusted"
         );
@@ -224,11 +272,11 @@ mod tests {
             "forwarded",
             r#"for=1.1.1.1;host=evil, for="[2001:db8:cafe::17]:4711";proto=https;host="acme.example:8443", for=10.0.0.2"#,
         )]);
-        let seen = resolve(ip("::ffff:10.0.0.1"), &quoted, &proxies());
+        let seen = proxies(Family::Forwarded).resolve(ip("::ffff:10.0.0.1"), &quoted);
         assert_eq!(seen.client, ip("2001:db8:cafe::17"));
         assert_eq!((seen.host.as_deref(), seen.https), (Some("acme.example:8443"), Some(true)));
         let comma_in_quotes = headers(&[("forwarded", r#"for="203.0.113.7";host="a,for=9.9.9.9""#)]);
-        assert_eq!(resolve(ip("10.0.0.1"), &comma_in_quotes, &proxies()).client, ip("203.0.113.7"));
+        assert_eq!(proxies(Family::Forwarded).resolve(ip("10.0.0.1"), &comma_in_quotes).client, ip("203.0.113.7"));
     }
 
     #[test]

@@ -21,7 +21,8 @@ use crate::reply::{self, Body};
 /// `GET /keys`: the environment's public signing keys. Any `Authorization` header is ignored: SDKs send one that may have expired.
 pub async fn keys(core: &Core, environment: &Environment, method: &Method) -> Response<Body> {
     open_document(method, async {
-        match keys::jwks(core, environment.id).await {
+        // Boxed: what it takes to read keys from the database is large, and rarely needed.
+        match Box::pin(keys::jwks(core, environment.id)).await {
             Ok(text) => {
                 let text: Arc<str> = text;
                 reply::json(StatusCode::OK, text.as_bytes().to_vec())

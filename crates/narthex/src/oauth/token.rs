@@ -17,7 +17,7 @@ use super::error::OAuthError;
 use super::form::Form;
 use super::no_store;
 use crate::gate::State;
-use crate::limits::{self, Scope};
+use crate::limits::{self, Exceeded, Scope};
 use crate::reply::{self, Body};
 
 /// A form of this endpoint is a few hundred bytes; assertions of later grants stay below this.
@@ -55,11 +55,8 @@ async fn exchange(
             "the token endpoint takes POST",
         ));
     }
-    limit(
-        state,
-        state.limiter.admit(Scope::TokenPerIp, (environment.id, limits::address_key(client_address))),
-        Scope::TokenPerIp,
-    )?;
+    let address = (environment.id, limits::address_key(client_address));
+    state.limiter.admit(Scope::TokenPerIp, address).map_err(|exceeded| limited(state, Scope::TokenPerIp, &exceeded))?;
     if !is_form(request.headers()) {
         return Err(OAuthError::invalid_request("the content type must be application/x-www-form-urlencoded"));
     }
@@ -86,7 +83,8 @@ async fn client_credentials(
     // Asked before, counted after: a stranger who knows a client's id, which is public, cannot use up its allowance.
     let Presented { client_id, secret, basic } = client;
     let bucket = (environment.id, client_id.clone());
-    limit(state, state.limiter.check(Scope::TokenPerClient, &bucket), Scope::TokenPerClient)?;
+    let check = state.limiter.check(Scope::TokenPerClient, &bucket);
+    check.map_err(|exceeded| limited(state, Scope::TokenPerClient, &exceeded))?;
     let text = |name| form.get(name).map(str::to_owned);
     let credentials = ClientCredentials {
         client_id,
@@ -97,32 +95,27 @@ async fn client_credentials(
     };
     let issued = tokens::issue_client_credentials(&state.core, environment, credentials)
         .await
-        .map_err(|error| refused(error, basic))?;
+        .map_err(|error| refused(&error, basic))?;
     // This token is made; if the bucket is empty now, the next one has to wait.
     state.limiter.admit(Scope::TokenPerClient, &bucket).ok();
     Ok(issued)
 }
 
 /// The core's refusal as this endpoint shows it. Causes go to the log only.
-fn refused(error: TokenError, basic: bool) -> OAuthError {
+fn refused(error: &TokenError, basic: bool) -> OAuthError {
     if let Some(cause) = &error.cause {
         tracing::error!(?cause, "a token request failed");
     }
     let status = StatusCode::from_u16(error.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     OAuthError {
         challenge: basic && status == StatusCode::UNAUTHORIZED,
-        ..OAuthError::new(status, error.code.as_str(), error.description)
+        ..OAuthError::new(status, error.code.as_str(), error.description.clone())
     }
 }
 
-fn limit<T>(state: &State, outcome: Result<T, limits::Exceeded>, scope: Scope) -> Result<(), OAuthError> {
-    match outcome {
-        Ok(_) => Ok(()),
-        Err(exceeded) => {
-            state.metrics.rate_limited(scope);
-            Err(OAuthError::rate_limited(exceeded.retry_after_seconds))
-        }
-    }
+fn limited(state: &State, scope: Scope, exceeded: &Exceeded) -> OAuthError {
+    state.metrics.rate_limited(scope);
+    OAuthError::rate_limited(exceeded.retry_after_seconds)
 }
 
 fn is_form(headers: &HeaderMap) -> bool {

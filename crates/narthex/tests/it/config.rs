@@ -35,7 +35,8 @@ fn ops_04_flag_over_variable_over_file_over_default() {
     assert_eq!((config.limits.api, config.limits.token_per_client), (3, 600));
     assert_eq!(config.base_domain, "variable.example");
     assert_eq!(config.max_connections, 1);
-    assert_eq!(config.trusted_proxies.len(), 2);
+    assert_eq!(config.proxies.trusted.len(), 2);
+    assert_eq!(config.proxies.family, narthex::listen::proxies::Family::XForwarded);
 
     let shown = settings.redacted();
     let line = |key: &str| shown.lines().find(|line| line.starts_with(key)).unwrap().to_owned();
@@ -80,6 +81,7 @@ fn ops_04_wrong_values_are_refused_with_the_key() {
         ("server.listen", "nonsense"),
         ("server.listen", ":70000"),
         ("server.trusted_proxies", "10.0.0.0/64"),
+        ("server.forwarded_headers", "both"),
         ("server.drain_delay", "5 parsecs"),
         ("limits.api_per_minute", "-1"),
         ("log.format", "xml"),

@@ -383,7 +383,7 @@ pub struct GrpcReply {
 }
 
 impl GrpcReply {
-    fn read(http: Reply) -> Self {
+    pub fn read(http: Reply) -> Self {
         assert_eq!(http.status, 200, "a gRPC path never answers with an HTTP error");
         let field = |name: &str| {
             let value = http.trailers.get(name).or_else(|| http.headers.get(name))?;
