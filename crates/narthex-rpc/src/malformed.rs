@@ -49,7 +49,7 @@ impl Malformed {
     /// The problem stands under this key of a map.
     #[must_use]
     pub(crate) fn under(mut self, key: &str) -> Self {
-        self.path.push(Segment::Key(key.chars().take(64).collect()));
+        self.path.push(Segment::Key(shortened(key).to_owned()));
         self
     }
 
@@ -80,10 +80,15 @@ impl Malformed {
     }
 }
 
+/// The start of a key, as much as a path shows of it.
+fn shortened(key: &str) -> &str {
+    key.char_indices().nth(256).map_or(key, |(end, _)| &key[..end])
+}
+
 /// A key of a map as a path shows it: in the escapes of JSON.
 pub(crate) fn escaped(key: &str) -> String {
     let mut out = Vec::with_capacity(key.len());
-    put_escaped(key, &mut out);
+    put_escaped(shortened(key), &mut out);
     String::from_utf8(out).unwrap_or_default()
 }
 

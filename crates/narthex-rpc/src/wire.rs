@@ -10,6 +10,10 @@ use crate::malformed::{Malformed, Result};
 /// Nesting of messages below the request (map entries count), the limit that prost itself has. A JSON level of a `Struct` costs three.
 pub const MAX_DEPTH: u32 = 100;
 
+/// Nested messages in one request, map entries and JSON values included. An empty one takes two bytes on the wire but hundreds in
+/// memory: without a bound, 4 MiB would become a gigabyte.
+pub const MAX_MESSAGES: u32 = 250_000;
+
 /// The value of one field occurrence, as the wire type frames it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Raw<'a> {
@@ -185,24 +189,39 @@ pub(crate) fn zero(kind: Kind) -> Raw<'static> {
 }
 
 /// Checks that the bytes are a message of this type as far as every later step relies on it: framing, wire types, UTF-8, no U+0000 in
-/// any string (PostgreSQL cannot store it), nesting of at most [`MAX_DEPTH`].
+/// any string (PostgreSQL cannot store it), nesting of at most [`MAX_DEPTH`], at most [`MAX_MESSAGES`].
 pub fn check(message: &Message, bytes: &[u8]) -> Result<()> {
-    check_at(message, bytes, MAX_DEPTH)
+    check_at(message, bytes, MAX_DEPTH, &mut Allowance::new())
 }
 
-fn check_at(message: &Message, bytes: &[u8], depth: u32) -> Result<()> {
+/// How many more nested messages a request may have.
+pub(crate) struct Allowance(u32);
+
+impl Allowance {
+    pub fn new() -> Self {
+        Self(MAX_MESSAGES)
+    }
+
+    /// Takes one.
+    pub fn take(&mut self) -> Result<()> {
+        self.0 = self.0.checked_sub(1).ok_or_else(|| Malformed::new("has too many elements"))?;
+        Ok(())
+    }
+}
+
+fn check_at(message: &Message, bytes: &[u8], depth: u32, allowance: &mut Allowance) -> Result<()> {
     let mut reader = Reader::new(bytes);
     while !reader.is_empty() {
         let (number, raw) = reader.field()?;
         if let Some(index) = position(message, number) {
             let field = &message.fields[index];
-            check_value(field, raw, depth).map_err(|problem| problem.within(field.name))?;
+            check_value(field, raw, depth, allowance).map_err(|problem| problem.within(field.name))?;
         }
     }
     Ok(())
 }
 
-fn check_value(field: &Field, raw: Raw<'_>, depth: u32) -> Result<()> {
+fn check_value(field: &Field, raw: Raw<'_>, depth: u32, allowance: &mut Allowance) -> Result<()> {
     match (wire_type(field.kind), raw) {
         (0, Raw::Varint(_)) | (1, Raw::Fixed64(_)) | (5, Raw::Fixed32(_)) => Ok(()),
         (2, Raw::Bytes(bytes)) => match field.kind {
@@ -212,7 +231,8 @@ fn check_value(field: &Field, raw: Raw<'_>, depth: u32) -> Result<()> {
             }
             Kind::Message(inner) => {
                 let depth = depth.checked_sub(1).ok_or_else(|| Malformed::new("nested too deeply"))?;
-                check_at(inner, bytes, depth)
+                allowance.take()?;
+                check_at(inner, bytes, depth, allowance)
             }
             _ => Ok(()),
         },

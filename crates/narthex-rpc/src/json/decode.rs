@@ -7,12 +7,12 @@ use narthex_api::contract::{Cardinality, Field, Kind, Message, WellKnown};
 use super::lexer::Lexer;
 use super::{scalar, time};
 use crate::malformed::{Malformed, Result};
-use crate::wire::{self, MAX_DEPTH, put_delimited, put_key};
+use crate::wire::{self, Allowance, MAX_DEPTH, put_delimited, put_key};
 
 /// The wire bytes of the message that this JSON text stands for. Both spellings of field names are known, unknown members are ignored,
 /// an unknown enum name is not.
 pub fn decode(message: &'static Message, json: &[u8]) -> Result<Vec<u8>> {
-    let mut decoder = Decoder { lexer: Lexer::new(json)? };
+    let mut decoder = Decoder { lexer: Lexer::new(json)?, allowance: Allowance::new() };
     let mut out = Vec::with_capacity(json.len());
     decoder.message(message, &mut out, MAX_DEPTH)?;
     decoder.lexer.end()?;
@@ -21,7 +21,7 @@ pub fn decode(message: &'static Message, json: &[u8]) -> Result<Vec<u8>> {
 
 /// Appends one field, key included, whose value is this JSON text: the request body of a binding with `body: "field"`.
 pub(crate) fn decode_field(field: &'static Field, json: &[u8], out: &mut Vec<u8>) -> Result<()> {
-    let mut decoder = Decoder { lexer: Lexer::new(json)? };
+    let mut decoder = Decoder { lexer: Lexer::new(json)?, allowance: Allowance::new() };
     decoder.field(field, out, MAX_DEPTH).map_err(|problem| problem.within(field.name))?;
     decoder.lexer.end()
 }
@@ -29,7 +29,7 @@ pub(crate) fn decode_field(field: &'static Field, json: &[u8], out: &mut Vec<u8>
 /// The paths of the fields that stand in this JSON text, in proto names, down to the leaves: the update mask of a PATCH that has none
 /// (as grpc-gateway derives it). A member that is `null` or an empty object is a leaf.
 pub fn field_paths(message: &'static Message, json: &[u8]) -> Result<Vec<String>> {
-    let mut decoder = Decoder { lexer: Lexer::new(json)? };
+    let mut decoder = Decoder { lexer: Lexer::new(json)?, allowance: Allowance::new() };
     let mut paths = Vec::new();
     if !decoder.lexer.null()? {
         decoder.paths(message, "", &mut paths, MAX_DEPTH)?;
@@ -40,6 +40,7 @@ pub fn field_paths(message: &'static Message, json: &[u8]) -> Result<Vec<String>
 
 struct Decoder<'a> {
     lexer: Lexer<'a>,
+    allowance: Allowance,
 }
 
 /// One level down, if there is one.
@@ -132,6 +133,7 @@ impl Decoder<'_> {
         match kind {
             Kind::Message(message) => {
                 let depth = deeper(depth)?;
+                self.allowance.take()?;
                 put_delimited(out, |out| self.message(message, out, depth))?;
                 Ok(false)
             }
@@ -214,6 +216,7 @@ impl Decoder<'_> {
         let mut keys = HashSet::new();
         let mut first = true;
         while let Some(key) = self.lexer.key(&mut first)? {
+            self.allowance.take()?;
             put_key(out, field.number, 2);
             put_delimited(out, |out| {
                 put_key(out, key_field.number, wire::wire_type(key_field.kind));
@@ -243,6 +246,9 @@ impl Decoder<'_> {
         let mut keys = HashSet::new();
         let mut first = true;
         while let Some(key) = self.lexer.key(&mut first)? {
+            // The entry, and the value in it.
+            self.allowance.take()?;
+            self.allowance.take()?;
             put_key(out, 1, 2);
             put_delimited(out, |out| {
                 put_key(out, 1, 2);
@@ -276,11 +282,13 @@ impl Decoder<'_> {
             }
             b'{' => {
                 let depth = deeper(depth)?;
+                self.allowance.take()?;
                 put_key(out, 5, 2);
                 put_delimited(out, |out| self.structure(out, depth))?;
             }
             b'[' => {
                 let depth = deeper(depth)?;
+                self.allowance.take()?;
                 put_key(out, 6, 2);
                 put_delimited(out, |out| self.list_value(out, depth))?;
             }
@@ -302,6 +310,7 @@ impl Decoder<'_> {
         let mut first = true;
         let mut index = 0;
         while self.lexer.element(&mut first)? {
+            self.allowance.take()?;
             put_key(out, 1, 2);
             put_delimited(out, |out| self.value(out, depth)).map_err(|problem| problem.at(index))?;
             index += 1;

@@ -15,6 +15,9 @@ use crate::json::seconds;
 use crate::malformed::escaped;
 use crate::wire::{self, MAX_DEPTH, Occurrences, Raw, Slot};
 
+/// Violations that are reported; a request with more is not worth the memory.
+const MAX_VIOLATIONS: usize = 1_000;
+
 /// A rule of the table that has no implementation, or a pattern that does not compile: the start is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnknownRule(pub String);
@@ -181,6 +184,9 @@ struct Run<'v> {
 
 impl Run<'_> {
     fn report(&mut self, path: Option<&Path<'_>>, constraint: impl Into<String>, description: impl Into<String>) {
+        if self.violations.len() == MAX_VIOLATIONS {
+            return;
+        }
         let mut field = String::new();
         if let Some(path) = path {
             path.spell(&mut field);

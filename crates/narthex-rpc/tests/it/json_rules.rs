@@ -179,6 +179,32 @@ fn depth_is_bounded() {
     }
 }
 
+/// Two bytes on the wire, hundreds in memory.
+#[test]
+fn the_number_of_elements_is_bounded() {
+    let list = |elements: usize| format!("{{\"context\":{{\"a\":[{}0]}}}}", "0,".repeat(elements - 1));
+    assert!(through("connections.CreateConnection", &list(100_000)).is_ok());
+    refused("connections.CreateConnection", &list(300_000), "has too many elements");
+    refused(
+        "connections.CreateConnection",
+        &format!("{{\"context\":{{\"a\":[{}0]}}}}", "{},".repeat(200_000)),
+        "has too many",
+    );
+    let message = descriptor("directories.ListDirectoryUsersResponse");
+    let wire = [10, 0].repeat(300_000);
+    assert!(narthex_rpc::wire::check(message, &wire).unwrap_err().to_string().contains("has too many elements"));
+    assert!(narthex_rpc::wire::check(message, &wire[..200_000]).is_ok());
+    // What JSON lets through, the check of the wire lets through as well: both count alike.
+    for elements in [124_990, 124_995, 125_000, 249_990, 249_995, 249_998, 250_000] {
+        for element in ["0,", "{},"] {
+            let text = format!("{{\"context\":{{\"a\":[{}0]}}}}", element.repeat(elements));
+            if let Ok(wire) = json::decode(descriptor("connections.CreateConnection"), text.as_bytes()) {
+                narthex_rpc::wire::check(descriptor("connections.CreateConnection"), &wire).unwrap();
+            }
+        }
+    }
+}
+
 #[test]
 fn well_known_types_have_their_own_form() {
     let stats = "agentkit_logs.GetOverviewStatsRequest";

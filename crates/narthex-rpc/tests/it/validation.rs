@@ -510,6 +510,14 @@ fn cels(message: &'static Message) -> impl Iterator<Item = &'static str> {
 }
 
 #[test]
+fn a_flood_of_violations_is_cut() {
+    let message = narthex_api::descriptor("scalekit.v1.organizations.CreateOrganization").unwrap();
+    let entries: Vec<_> = (0..50_000).map(|index| format!("\"{index}\":\"\"")).collect();
+    let wire = json::decode(message, format!("{{\"metadata\":{{{}}}}}", entries.join(",")).as_bytes()).unwrap();
+    assert_eq!(validator().check(message, &wire).len(), 1_000);
+}
+
+#[test]
 fn every_message_is_judged_without_panic() {
     let validator = validator();
     for message in messages() {
