@@ -48,11 +48,6 @@ impl IdempotencyKey {
     }
 }
 
-/// Whether a failed create met its own key, written by a twin a moment ago: then it is to be run again, and will find it.
-pub fn met_twin(error: &DbError) -> bool {
-    error.is_unique_on("idempotency_keys.name")
-}
-
 /// The number of the resource that an earlier request with this key has created. A key that was sent with a different request is
 /// refused.
 pub async fn find(tx: &mut Tx, key: &IdempotencyKey, now: Timestamp) -> Result<Option<i64>> {
@@ -87,4 +82,19 @@ pub async fn remember(tx: &mut Tx, key: &IdempotencyKey, resource: i64, now: Tim
     )
     .await?;
     Ok(())
+}
+
+/// Runs a create, and again while it meets what a twin with the same key has written a moment ago: its key, or a value that only one may
+/// have. The twin has committed by then, so the next run finds the key.
+pub(crate) async fn past_twins<T, F>(key: Option<&IdempotencyKey>, mut create: impl FnMut() -> F) -> Result<T>
+where
+    F: Future<Output = Result<T>>,
+{
+    let mut twins = 0;
+    loop {
+        match create().await {
+            Err(error) if key.is_some() && twins < 3 && error.database().is_some_and(DbError::is_unique) => twins += 1,
+            other => return other,
+        }
+    }
 }

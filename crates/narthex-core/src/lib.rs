@@ -29,6 +29,7 @@ pub mod sessions;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod tokens;
+pub mod user_attributes;
 
 pub use caller::Caller;
 pub use clock::{Clock, Timestamp};

@@ -18,7 +18,7 @@ use crate::events::{self, Actor, NewEvent};
 use crate::idempotency::{self, IdempotencyKey};
 use crate::ids::{EnvId, EventId, OrganizationId};
 use crate::jobs::{self, Job, NewJob};
-use crate::{counters, portal_links, sessions};
+use crate::{counters, portal_links, roles, sessions};
 
 /// Sessions that one transaction ends: each is a row and the version of its cache scope.
 const SESSIONS: i64 = 200;
@@ -45,23 +45,16 @@ pub async fn create(
     key: Option<IdempotencyKey>,
 ) -> Result<Organization> {
     let creation = Arc::new(prepare(core, environment, by, new, key)?);
-    let mut twins = 0;
-    loop {
+    idempotency::past_twins(creation.key.as_ref(), || {
         let (id, attempt) = (creation.organization.id, Arc::clone(&creation));
-        let written = core
-            .db
-            .write_checked(
-                share(environment),
-                async move |tx| exists(tx, id).await,
-                async move |tx| attempt.write(tx).await,
-            )
-            .await;
-        match written {
-            // The twin has committed by now: the next run finds its key.
-            Err(error) if twins < 3 && database(&error).is_some_and(idempotency::met_twin) => twins += 1,
-            other => return other.map_err(duplicate),
-        }
-    }
+        core.db.write_checked(
+            share(environment),
+            async move |tx| exists(tx, id).await,
+            async move |tx| attempt.write(tx).await,
+        )
+    })
+    .await
+    .map_err(duplicate)
 }
 
 /// What a transaction needs to create an organization, made outside of it.
@@ -271,14 +264,15 @@ pub async fn cascade(core: Arc<Core>, job: Job) -> Result<()> {
         OrganizationId::parse(text).ok_or_else(|| Error::internal("a cascade without an organization"))?;
     loop {
         let now = core.clock.now();
-        let (links, bumps) = core
+        let (rows, bumps) = core
             .db
             .write_for(share(job.environment), async move |tx| {
                 let bumps = sessions::revoke_of_organization(tx, organization, SESSIONS, now).await?;
-                Ok::<_, Error>((portal_links::purge(tx, organization).await?, bumps))
+                let rows = portal_links::purge(tx, organization).await? + roles::purge(tx, organization).await?;
+                Ok::<_, Error>((rows, bumps))
             })
             .await?;
-        if links == 0 && bumps.is_empty() {
+        if rows == 0 && bumps.is_empty() {
             return Ok(());
         }
         for bump in bumps {
@@ -352,14 +346,9 @@ pub(crate) fn data(organization: &Organization, deleted_at: Option<Timestamp>) -
     data
 }
 
-/// The database's own error behind a failed operation.
-fn database(error: &Error) -> Option<&DbError> {
-    error.cause()?.downcast_ref()
-}
-
 /// Names the field of a violated unique index.
 fn duplicate(error: Error) -> Error {
-    match database(&error) {
+    match error.database() {
         Some(cause) if cause.is_unique_on("organizations.external_id") => Error::duplicate("external_id"),
         Some(cause) if cause.is_unique_on("organizations.slug") => Error::duplicate("slug"),
         Some(cause) if cause.is_unique_on("organizations.id") => Error::duplicate("id"),

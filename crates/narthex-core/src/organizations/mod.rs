@@ -15,7 +15,7 @@ pub use branding::{Branding, branding, update_branding};
 pub use change::{
     CASCADE, cascade, create, delete, recount, set_features, set_max_allowed_users, set_session_policy, update,
 };
-pub(crate) use change::{Creation, prepare, share};
+pub(crate) use change::{Creation, data, prepare, share};
 pub use feature::{Feature, Features};
 pub use list::{LIST, SEARCH, list, search};
 pub(crate) use search::index_pending;

@@ -1,8 +1,17 @@
 //! Permissions: what an application's roles allow. They belong to an environment; twelve come with it and stay.
 
-use narthex_db::{DbError, FromRow, Row};
+mod change;
+mod list;
+mod store;
+
+use serde_json::{Value, json};
+
+pub use change::{create, delete, recount, update};
+pub use list::{Filter, LIST, list};
+pub(crate) use store::find;
 
 use crate::clock::Timestamp;
+use crate::core::Core;
 use crate::error::{Error, Result};
 use crate::ids::{EnvId, PermissionId};
 
@@ -25,21 +34,21 @@ pub struct Permission {
     pub updated_at: Timestamp,
 }
 
-impl FromRow for Permission {
-    fn from_row(row: &Row<'_>) -> Result<Self, DbError> {
-        Ok(Self {
-            id: row.get(0)?,
-            environment: row.get(1)?,
-            name: row.get(2)?,
-            description: row.get(3)?,
-            is_built_in: row.get(4)?,
-            created_at: Timestamp(row.get(5)?),
-            updated_at: Timestamp(row.get(6)?),
-        })
-    }
+/// A permission of the environment.
+pub async fn get(core: &Core, environment: EnvId, name: &str) -> Result<Permission> {
+    store::find(&mut *core.db.reader().await?, environment, name).await?.ok_or_else(not_found)
 }
 
 /// The answer to a name that is no permission of the environment.
 pub fn not_found() -> Error {
     Error::not_found(PermissionId::NOUN)
+}
+
+/// `data` of a permission's events (events reference §4).
+fn data(permission: &Permission) -> Value {
+    json!({
+        "description": permission.description,
+        "id": permission.id.to_string(),
+        "name": permission.name,
+    })
 }

@@ -61,24 +61,28 @@ pub(super) async fn effective(tx: &mut Tx, environment: EnvId, role: RoleId) -> 
         "SELECT p.id, p.environment_id, p.name, p.description, p.built_in, p.created_at, p.updated_at, c.id FROM chain c \
          JOIN role_permissions g ON g.role_id = c.id JOIN permissions p ON p.id = g.permission_id ORDER BY p.id"
     );
-    let granted: Vec<(Permission, RoleId)> =
-        tx.all::<Granted>(sql, &p![environment, role]).await?.into_iter().map(|Granted(p, r)| (p, r)).collect();
-    Ok(merge(links.iter().map(|link| (link.id, link.name.as_str())), &granted))
+    let granted: Vec<Granted> = tx.all(sql, &p![environment, role]).await?;
+    Ok(held(links.iter().map(|link| (link.id, link.name.as_str())), &by_role(&granted)))
 }
 
-/// The permissions of the roles of a chain, nearest first, each once.
-pub(super) fn merge<'a>(
-    links: impl Iterator<Item = (RoleId, &'a str)>,
-    granted: &[(Permission, RoleId)],
-) -> Vec<Held> {
-    let mut of_role: HashMap<RoleId, Vec<&Permission>> = HashMap::new();
-    for (permission, role) in granted {
-        of_role.entry(*role).or_default().push(permission);
+/// The permissions of each role, in the order read.
+pub(super) fn by_role(granted: &[Granted]) -> HashMap<RoleId, Vec<&Permission>> {
+    let mut map: HashMap<RoleId, Vec<&Permission>> = HashMap::new();
+    for Granted(permission, role) in granted {
+        map.entry(*role).or_default().push(permission);
     }
+    map
+}
+
+/// The permissions of the roles of a chain, nearest role first, each once.
+pub(super) fn held<'a>(
+    chain: impl Iterator<Item = (RoleId, &'a str)>,
+    by_role: &HashMap<RoleId, Vec<&Permission>>,
+) -> Vec<Held> {
     let mut seen = HashSet::new();
-    let mut held = Vec::with_capacity(granted.len());
-    for (id, name) in links {
-        for permission in of_role.remove(&id).unwrap_or_default() {
+    let mut held = Vec::new();
+    for (id, name) in chain {
+        for &permission in by_role.get(&id).into_iter().flatten() {
             if seen.insert(permission.id) {
                 held.push(Held { permission: permission.clone(), role: name.to_owned() });
             }

@@ -3,14 +3,24 @@
 
 mod assignment;
 mod chain;
+mod change;
+mod defaults;
+mod delete;
+mod read;
 mod store;
 
 use serde_json::{Value, json};
 
 pub use assignment::{
-    Reference, assign, default_creator, default_member, effective_permissions, of_membership, replace, resolve, unassign,
-    unassign_all, with_bases,
+    Reference, assign, default_creator, default_member, effective_permissions, of_membership, replace, resolve,
+    unassign, unassign_all, with_bases,
 };
+pub use chain::Held;
+pub use change::{add_permissions, create, remove_base, remove_permission, update};
+pub use defaults::{Defaults, set_defaults, set_organization_default};
+pub use delete::delete;
+pub(crate) use delete::purge;
+pub use read::{Include, View, dependents, get, list, permissions, permissions_with_inherited, users_count};
 
 use crate::clock::Timestamp;
 use crate::error::Error;
@@ -72,6 +82,41 @@ pub struct Base {
     pub id: RoleId,
     /// Name.
     pub name: String,
+}
+
+/// A role to be made.
+#[derive(Debug, Clone, Default)]
+pub struct NewRole {
+    /// Name.
+    pub name: String,
+    /// Name for people.
+    pub display_name: String,
+    /// Description; may be empty.
+    pub description: String,
+    /// Name of the role to extend.
+    pub base: Option<String>,
+    /// Names of its own permissions.
+    pub permissions: Vec<String>,
+}
+
+impl NewRole {
+    /// A text that is equal exactly for equal requests.
+    pub fn fingerprint(&self) -> String {
+        json!([self.name, self.display_name, self.description, self.base, self.permissions]).to_string()
+    }
+}
+
+/// A change of a role. What is absent stays; a base goes by [`remove_base`] alone.
+#[derive(Debug, Clone, Default)]
+pub struct RolePatch {
+    /// Name for people.
+    pub display_name: Option<String>,
+    /// Description.
+    pub description: Option<String>,
+    /// Name of the role to extend.
+    pub base: Option<String>,
+    /// Names of its own permissions, in place of those it has; none leaves them.
+    pub permissions: Vec<String>,
 }
 
 /// The answer to a name that is no role there.

@@ -5,7 +5,8 @@ use narthex_db::{DbError, FromRow, Row, Tx, p};
 use super::{Base, Role, Scope};
 use crate::clock::Timestamp;
 use crate::error::Result;
-use crate::ids::{EnvId, OrganizationId, RoleId};
+use crate::ids::{EnvId, OrganizationId, PermissionId, RoleId};
+use crate::permissions::Permission;
 
 /// A SELECT of the columns of a [`Role`], in the order in which it is read.
 macro_rules! select {
@@ -18,6 +19,7 @@ macro_rules! select {
         )
     };
 }
+pub(super) use select;
 
 impl FromRow for Role {
     fn from_row(row: &Row<'_>) -> Result<Self, DbError> {
@@ -75,10 +77,14 @@ pub(super) async fn environment_default(tx: &mut Tx, environment: EnvId, of: Def
     // Organization roles never carry these marks.
     let sql = match of {
         Default::Creator => {
-            select!("WHERE r.environment_id = $1 AND r.organization_id IS NULL AND r.default_creator = 1 ORDER BY r.id LIMIT 1")
+            select!(
+                "WHERE r.environment_id = $1 AND r.organization_id IS NULL AND r.default_creator = 1 ORDER BY r.id LIMIT 1"
+            )
         }
         Default::Member => {
-            select!("WHERE r.environment_id = $1 AND r.organization_id IS NULL AND r.default_member = 1 ORDER BY r.id LIMIT 1")
+            select!(
+                "WHERE r.environment_id = $1 AND r.organization_id IS NULL AND r.default_member = 1 ORDER BY r.id LIMIT 1"
+            )
         }
     };
     Ok(tx.opt(sql, &p![environment]).await?)
@@ -106,4 +112,144 @@ pub(super) async fn organization_default(
         )
         .await?;
     Ok(found.map(|(role,)| role))
+}
+
+pub(super) async fn exists(tx: &mut Tx, id: RoleId) -> Result<bool, DbError> {
+    Ok(tx.opt::<(i64,)>("SELECT id FROM roles WHERE id = $1", &p![id]).await?.is_some())
+}
+
+/// Whether a new role of this scope would share its name with one that is seen together with it.
+pub(super) async fn is_name_taken(tx: &mut Tx, environment: EnvId, scope: Scope, name: &str) -> Result<bool> {
+    let found: Option<(i64,)> = match scope {
+        Scope::Environment => {
+            let sql = "SELECT id FROM roles WHERE environment_id = $1 AND name = $2 LIMIT 1";
+            tx.opt(sql, &p![environment, name]).await?
+        }
+        Scope::Organization(organization) => {
+            let sql = "SELECT id FROM roles WHERE environment_id = $1 AND name = $2 \
+                       AND (organization_id IS NULL OR organization_id = $3) LIMIT 1";
+            tx.opt(sql, &p![environment, name, organization]).await?
+        }
+    };
+    Ok(found.is_some())
+}
+
+pub(super) async fn insert(tx: &mut Tx, role: &Role) -> Result<()> {
+    tx.execute(
+        "INSERT INTO roles (id, environment_id, organization_id, name, display_name, description, default_creator, \
+         default_member, extends_role_id, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+        &p![
+            role.id,
+            role.environment,
+            role.scope.organization(),
+            &role.name,
+            &role.display_name,
+            &role.description,
+            role.default_creator,
+            role.default_member,
+            role.base.as_ref().map(|base| base.id),
+            role.created_at.0,
+            role.updated_at.0
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Writes what can change of a role.
+pub(super) async fn update(tx: &mut Tx, role: &Role) -> Result<()> {
+    tx.execute(
+        "UPDATE roles SET display_name = $3, description = $4, default_creator = $5, default_member = $6, \
+         extends_role_id = $7, updated_at = $8 WHERE environment_id = $1 AND id = $2",
+        &p![
+            role.environment,
+            role.id,
+            &role.display_name,
+            &role.description,
+            role.default_creator,
+            role.default_member,
+            role.base.as_ref().map(|base| base.id),
+            role.updated_at.0
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// The ids of a role's own permissions.
+pub(super) async fn granted(tx: &mut Tx, role: RoleId) -> Result<Vec<PermissionId>> {
+    let sql = "SELECT permission_id FROM role_permissions WHERE role_id = $1 ORDER BY permission_id";
+    let ids: Vec<(PermissionId,)> = tx.all(sql, &p![role]).await?;
+    Ok(ids.into_iter().map(|(id,)| id).collect())
+}
+
+/// A role's own permissions, oldest first.
+pub(super) async fn permissions(tx: &mut Tx, role: RoleId) -> Result<Vec<Permission>> {
+    let sql = "SELECT p.id, p.environment_id, p.name, p.description, p.built_in, p.created_at, p.updated_at \
+               FROM role_permissions g JOIN permissions p ON p.id = g.permission_id WHERE g.role_id = $1 ORDER BY p.id";
+    Ok(tx.all(sql, &p![role]).await?)
+}
+
+pub(super) async fn grant(tx: &mut Tx, role: RoleId, permission: PermissionId) -> Result<()> {
+    let sql = "INSERT INTO role_permissions (role_id, permission_id) VALUES ($1, $2)";
+    tx.execute(sql, &p![role, permission]).await?;
+    Ok(())
+}
+
+/// Takes a permission from a role; whether it had it.
+pub(super) async fn withdraw(tx: &mut Tx, role: RoleId, permission: PermissionId) -> Result<bool> {
+    let sql = "DELETE FROM role_permissions WHERE role_id = $1 AND permission_id = $2";
+    Ok(tx.execute(sql, &p![role, permission]).await? > 0)
+}
+
+/// Up to `limit` roles that extend a role directly, oldest first.
+pub(super) async fn extending(tx: &mut Tx, environment: EnvId, role: RoleId, limit: i64) -> Result<Vec<Role>> {
+    let sql = select!("WHERE r.environment_id = $1 AND r.extends_role_id = $2 ORDER BY r.id LIMIT $3");
+    Ok(tx.all(sql, &p![environment, role, limit]).await?)
+}
+
+/// Whether anybody holds a role.
+pub(super) async fn is_held(tx: &mut Tx, role: &Role) -> Result<bool> {
+    let sql = "SELECT user_id FROM membership_roles WHERE environment_id = $1 AND role_id = $2 LIMIT 1";
+    Ok(tx.opt::<(i64,)>(sql, &p![role.environment, role.id]).await?.is_some())
+}
+
+/// Gives up to `limit` holders of a role another one instead, which they may hold already; true when none is left.
+pub(super) async fn move_holders(tx: &mut Tx, role: &Role, target: RoleId, limit: i64) -> Result<bool> {
+    let holders: Vec<(i64, i64)> = tx
+        .all(
+            "SELECT organization_id, user_id FROM membership_roles WHERE environment_id = $1 AND role_id = $2 \
+             ORDER BY organization_id, user_id LIMIT $3",
+            &p![role.environment, role.id, limit],
+        )
+        .await?;
+    let Some(&(organization, user)) = holders.last() else { return Ok(true) };
+    tx.execute(
+        "INSERT INTO membership_roles (environment_id, organization_id, user_id, role_id) \
+         SELECT environment_id, organization_id, user_id, CAST($3 AS BIGINT) FROM membership_roles \
+         WHERE environment_id = $1 AND role_id = $2 AND (organization_id, user_id) <= ($4, $5) \
+         ON CONFLICT (organization_id, user_id, role_id) DO NOTHING",
+        &p![role.environment, role.id, target, organization, user],
+    )
+    .await?;
+    tx.execute(
+        "DELETE FROM membership_roles WHERE environment_id = $1 AND role_id = $2 AND (organization_id, user_id) <= ($3, $4)",
+        &p![role.environment, role.id, organization, user],
+    )
+    .await?;
+    Ok(i64::try_from(holders.len()).is_ok_and(|moved| moved < limit))
+}
+
+/// Takes a role away as the default of up to `limit` organizations; true when none is left.
+pub(super) async fn forget_default(tx: &mut Tx, role: RoleId, limit: i64) -> Result<bool> {
+    let sql = "DELETE FROM organization_default_roles WHERE organization_id IN \
+               (SELECT organization_id FROM organization_default_roles WHERE member_role_id = $1 ORDER BY organization_id LIMIT $2)";
+    Ok(tx.execute(sql, &p![role, limit]).await? < limit.unsigned_abs())
+}
+
+/// Deletes a role that nobody holds and none extends, with its permissions.
+pub(super) async fn delete(tx: &mut Tx, role: &Role) -> Result<()> {
+    tx.execute("DELETE FROM role_permissions WHERE role_id = $1", &p![role.id]).await?;
+    tx.execute("DELETE FROM roles WHERE environment_id = $1 AND id = $2", &p![role.environment, role.id]).await?;
+    Ok(())
 }

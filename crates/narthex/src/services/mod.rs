@@ -1,7 +1,9 @@
 //! The RPCs that are built: one module per service of the contract, each a thin mapping between messages and the core.
 
 pub mod organizations;
+pub mod roles;
 mod structs;
+pub mod user_attributes;
 
 use std::sync::Arc;
 
@@ -11,4 +13,6 @@ use narthex_rpc::Rpcs;
 /// Registers every built RPC.
 pub fn register(rpcs: &mut Rpcs, core: &Arc<Core>) {
     organizations::register(rpcs, core);
+    roles::register(rpcs, core);
+    user_attributes::register(rpcs, core);
 }

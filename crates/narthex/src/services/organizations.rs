@@ -47,7 +47,7 @@ pub fn register(rpcs: &mut Rpcs, core: &Arc<Core>) {
         .add(rpc::GET_APPLICATION_SESSION_POLICY, with(core, application_session_policy));
 }
 
-fn with<I, F, Fut>(core: &Arc<Core>, handler: F) -> impl Fn(Context, I) -> Fut + Send + Sync + 'static
+pub(super) fn with<I, F, Fut>(core: &Arc<Core>, handler: F) -> impl Fn(Context, I) -> Fut + Send + Sync + 'static
 where
     F: Fn(Arc<Core>, Context, I) -> Fut + Send + Sync + 'static,
     Fut: Future,
@@ -512,7 +512,7 @@ async fn application_session_policy(
 }
 
 /// Whether a caller may touch an organization of its environment: API clients and operators any, all others their own.
-fn may_reach(caller: &Caller, organization: OrganizationId) -> bool {
+pub(super) fn may_reach(caller: &Caller, organization: OrganizationId) -> bool {
     match caller {
         Caller::Client { .. } | Caller::Member { .. } => true,
         Caller::User { organization: own, .. } | Caller::Session { organization: own, .. } => {
@@ -526,7 +526,7 @@ fn may_reach(caller: &Caller, organization: OrganizationId) -> bool {
 }
 
 /// An organization id that the caller may use. What is none of its organizations, or no id at all, is not found.
-fn reachable_id(context: &Context, id: &str) -> Result<OrganizationId> {
+pub(super) fn reachable_id(context: &Context, id: &str) -> Result<OrganizationId> {
     OrganizationId::parse(id).filter(|id| may_reach(&context.caller, *id)).ok_or_else(organizations::not_found)
 }
 
@@ -575,7 +575,7 @@ pub(super) fn message(organization: Organization) -> wire::Organization {
     }
 }
 
-fn time(time: Timestamp) -> prost_types::Timestamp {
+pub(super) fn time(time: Timestamp) -> prost_types::Timestamp {
     let nanos = i32::try_from(time.0.rem_euclid(1_000_000) * 1_000).unwrap_or(0);
     prost_types::Timestamp { seconds: time.seconds(), nanos }
 }
