@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use aws_lc_rs::digest::{Context, SHA256};
-use narthex_db::{Db, Tx, p};
+use narthex_db::{Db, DbError, FromRow, Row, Tx, p};
 
 use crate::clock::Timestamp;
 use crate::core::Core;
@@ -21,6 +21,8 @@ pub(crate) const SEAL: jobs::Kind =
 
 /// Events sealed by one transaction: each touches two rows.
 const BATCH: i64 = 200;
+/// Events that one statement of it seals: PostgreSQL's time is mostly the way there and back.
+const GROUP: usize = 25;
 /// Events that verification reads at once.
 const WINDOW: i64 = 500;
 /// What the first hash of a chain is computed from.
@@ -35,10 +37,61 @@ struct Sealable {
     expires_at: i64,
 }
 
-/// The columns that the digest covers, in its order.
-const COLUMNS: &str = "e.environment_id, e.organization_id, e.type, e.actor, e.occurred_at, e.expires_at, e.body";
+/// The columns that the digest covers, in its order, after those of the table that vouches for the event.
+macro_rules! with_event {
+    ($columns:literal, $rest:literal) => {
+        concat!(
+            "SELECT ",
+            $columns,
+            ", e.environment_id, e.organization_id, e.type, e.actor, e.occurred_at, e.expires_at, e.body ",
+            $rest
+        )
+    };
+}
 
 type Covered = (i64, Option<i64>, String, String, i64, i64, String);
+
+/// The covered columns from `first` on; None if the join found no event.
+fn covered(row: &Row<'_>, first: usize) -> Result<Option<Covered>, DbError> {
+    let Some(environment) = row.get(first)? else { return Ok(None) };
+    Ok(Some((
+        environment,
+        row.get(first + 1)?,
+        row.get(first + 2)?,
+        row.get(first + 3)?,
+        row.get(first + 4)?,
+        row.get(first + 5)?,
+        row.get(first + 6)?,
+    )))
+}
+
+/// A job of the chain with its event.
+struct Waiting {
+    id: i64,
+    event: Option<Covered>,
+}
+
+impl FromRow for Waiting {
+    fn from_row(row: &Row<'_>) -> Result<Self, DbError> {
+        Ok(Self { id: row.get(0)?, event: covered(row, 1)? })
+    }
+}
+
+/// A link of the chain with its event as it is now.
+struct Link {
+    seq: i64,
+    event: i64,
+    digest: Hash,
+    hash: Hash,
+    row: Option<Covered>,
+}
+
+impl FromRow for Link {
+    fn from_row(row: &Row<'_>) -> Result<Self, DbError> {
+        let (seq, event, digest, hash) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+        Ok(Self { seq, event, digest, hash, row: covered(row, 4)? })
+    }
+}
 
 fn digest(id: i64, (environment, organization, kind, actor, occurred_at, expires_at, body): &Covered) -> Hash {
     let mut context = Context::new(&SHA256);
@@ -108,24 +161,24 @@ pub(crate) async fn seal_due(core: &Core, holder: i64, cursor: &mut EnvId) -> Re
 /// The end of the chain, the events that wait for it, and those whose row is gone.
 async fn waiting_events(tx: &mut Tx, environment: EnvId) -> Result<(Option<(i64, Hash)>, Vec<Sealable>, Vec<i64>)> {
     let head = tx.opt("SELECT seq, hash FROM audit_heads WHERE environment_id = $1", &p![environment]).await?;
-    let ids: Vec<(i64,)> = tx
+    let waiting: Vec<Waiting> = tx
         .all(
-            "SELECT id FROM jobs WHERE queue = $1 AND state = 0 AND environment_id = $2 ORDER BY run_at LIMIT $3",
+            with_event!(
+                "j.id",
+                "FROM jobs j LEFT JOIN events e ON e.id = j.id \
+                 WHERE j.queue = $1 AND j.state = 0 AND j.environment_id = $2 ORDER BY j.run_at LIMIT $3"
+            ),
             &p![jobs::Queue::Audit as i64, environment, BATCH],
         )
         .await?;
-    let (mut events, mut missing) = (Vec::with_capacity(ids.len()), Vec::new());
-    for (id,) in ids {
-        match covered(tx, id).await? {
+    let (mut events, mut missing) = (Vec::with_capacity(waiting.len()), Vec::new());
+    for Waiting { id, event } in waiting {
+        match event {
             Some(row) => events.push(Sealable { id, digest: digest(id, &row), expires_at: row.5 }),
             None => missing.push(id),
         }
     }
     Ok((head, events, missing))
-}
-
-async fn covered(tx: &mut Tx, event: i64) -> Result<Option<Covered>> {
-    Ok(tx.opt(&format!("SELECT {COLUMNS} FROM events e WHERE e.id = $1"), &p![event]).await?)
 }
 
 async fn append(
@@ -164,15 +217,27 @@ async fn append(
     if moved == 0 {
         return Ok(0); // another node sealed in between
     }
-    for (seq, event, hash) in links {
-        tx.execute(
-            "INSERT INTO audit_chain (environment_id, seq, event_id, digest, hash, expires_at) VALUES ($1, $2, $3, $4, $5, $6)",
-            &p![environment, seq, event.id, event.digest, hash, event.expires_at],
-        )
-        .await?;
-        tx.execute("DELETE FROM jobs WHERE id = $1 AND kind = $2", &p![event.id, SEAL.name]).await?;
+    for group in links.chunks(GROUP) {
+        let (mut rows, mut sealed) = (Vec::with_capacity(group.len() * 6), p![SEAL.name].to_vec());
+        for (seq, event, hash) in group {
+            rows.extend(p![environment, seq, event.id, event.digest, hash, event.expires_at]);
+            sealed.extend(p![event.id]);
+        }
+        let sql = format!(
+            "INSERT INTO audit_chain (environment_id, seq, event_id, digest, hash, expires_at) VALUES {}",
+            (0..group.len()).map(|row| placeholders(row * 6, 6)).collect::<Vec<_>>().join(", ")
+        );
+        tx.execute(&sql, &rows).await?;
+        let sql = format!("DELETE FROM jobs WHERE kind = $1 AND id IN {}", placeholders(1, group.len()));
+        tx.execute(&sql, &sealed).await?;
     }
     Ok(links.len() + missing.len())
+}
+
+/// `($from+1, $from+2, …)`
+fn placeholders(from: usize, count: usize) -> String {
+    let list: Vec<String> = (from + 1..=from + count).map(|number| format!("${number}")).collect();
+    format!("({})", list.join(", "))
 }
 
 /// Removes the oldest links of one chain together with their events, as far as these are past their retention; at most 250, each two
@@ -237,17 +302,18 @@ pub async fn verify(db: &Db, environment: EnvId) -> Result<Vec<Finding>> {
         let window = db.read(async move |tx| read_window(tx, environment, from).await).await?;
         let Some(window) = window else { break };
         let (mut seq, mut hash) = window.start;
-        for (found, event, sealed, stored, row) in &window.links {
-            if *found != seq + 1 || *stored != link(&hash, *found, *event, sealed) {
-                findings.push(Finding::Broken(*found));
+        for found in &window.links {
+            let event = EventId(found.event);
+            if found.seq != seq + 1 || found.hash != link(&hash, found.seq, found.event, &found.digest) {
+                findings.push(Finding::Broken(found.seq));
                 return Ok(findings);
             }
-            match row {
-                Some(row) if digest(*event, row) == *sealed => {}
-                Some(_) => findings.push(Finding::Changed(EventId(*event))),
-                None => findings.push(Finding::Missing(EventId(*event))),
+            match &found.row {
+                Some(row) if digest(found.event, row) == found.digest => {}
+                Some(_) => findings.push(Finding::Changed(event)),
+                None => findings.push(Finding::Missing(event)),
             }
-            (seq, hash) = (*found, *stored);
+            (seq, hash) = (found.seq, found.hash);
         }
         position = Some((seq, hash));
         if window.links.is_empty() {
@@ -282,8 +348,7 @@ struct Window {
     start: (i64, Hash),
     /// Where the chain ends by its own account.
     head: (i64, Hash),
-    /// Number, event, its sealed digest, the link's hash, and the event's row as it is now.
-    links: Vec<(i64, i64, Hash, Hash, Option<Covered>)>,
+    links: Vec<Link>,
 }
 
 async fn read_window(tx: &mut Tx, environment: EnvId, from: Option<(i64, Hash)>) -> Result<Option<Window>> {
@@ -293,16 +358,15 @@ async fn read_window(tx: &mut Tx, environment: EnvId, from: Option<(i64, Hash)>)
     let Some((seq, hash, base_seq, base_hash)) = head else { return Ok(None) };
     // A sweep may have overtaken the check.
     let start = from.filter(|(at, _)| *at >= base_seq).unwrap_or((base_seq, base_hash));
-    let rows: Vec<(i64, i64, Hash, Hash)> = tx
+    let links = tx
         .all(
-            "SELECT seq, event_id, digest, hash FROM audit_chain WHERE environment_id = $1 AND seq > $2 ORDER BY seq LIMIT $3",
+            with_event!(
+                "c.seq, c.event_id, c.digest, c.hash",
+                "FROM audit_chain c LEFT JOIN events e ON e.id = c.event_id \
+                 WHERE c.environment_id = $1 AND c.seq > $2 ORDER BY c.seq LIMIT $3"
+            ),
             &p![environment, start.0, WINDOW],
         )
         .await?;
-    let mut links = Vec::with_capacity(rows.len());
-    for (found, event, sealed, stored) in rows {
-        let row = covered(tx, event).await?;
-        links.push((found, event, sealed, stored, row));
-    }
     Ok(Some(Window { start, head: (seq, hash), links }))
 }

@@ -46,6 +46,13 @@ pub(crate) async fn release(tx: &mut Tx, name: &str, holder: i64) -> Result<()> 
     Ok(())
 }
 
+/// Gives a lease back whose work is not at its end: it is due at once.
+pub(crate) async fn release_undone(tx: &mut Tx, name: &str, holder: i64) -> Result<()> {
+    tx.execute("UPDATE leases SET held_until = 0, due_at = 0 WHERE name = $1 AND holder = $2", &p![name, holder])
+        .await?;
+    Ok(())
+}
+
 /// Whether [`begin`] would succeed; for a look before a write.
 pub(crate) async fn is_due(tx: &mut Tx, name: &str, now: Timestamp) -> Result<bool> {
     let row: Option<(i64, i64)> = tx.opt("SELECT held_until, due_at FROM leases WHERE name = $1", &p![name]).await?;

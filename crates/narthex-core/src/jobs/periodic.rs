@@ -13,6 +13,8 @@ use crate::{counters, events, organizations};
 
 /// Rows of one transaction.
 pub(crate) const CHUNK: i64 = 500;
+/// Transactions of one run. What is left then waits until the other sweeps have had their turn.
+const CHUNKS: usize = 20;
 /// How long a sweep may hold its lease without a sign of life.
 const LEASE: Duration = Duration::from_mins(1);
 
@@ -24,8 +26,8 @@ struct Periodic {
 }
 
 enum Run {
-    /// `DELETE` of rows whose `expires_at` has passed: table and key column.
-    Expired { table: &'static str, delete: &'static str },
+    /// `DELETE` of up to `$2` rows whose `expires_at` has passed at `$1`.
+    Expired(&'static str),
     /// Anything else: one transaction's worth, and how many rows it touched.
     Chunk(for<'a> fn(&'a mut Tx, crate::clock::Timestamp) -> Chunk<'a>),
 }
@@ -35,20 +37,17 @@ type Chunk<'a> = Pin<Box<dyn Future<Output = Result<usize>> + 'a>>;
 /// The statement that removes up to 500 expired rows of a table, by its key.
 macro_rules! expired {
     ($table:literal, $key:literal) => {
-        Run::Expired {
-            table: $table,
-            delete: concat!(
-                "DELETE FROM ",
-                $table,
-                " WHERE (",
-                $key,
-                ") IN (SELECT ",
-                $key,
-                " FROM ",
-                $table,
-                " WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)"
-            ),
-        }
+        Run::Expired(concat!(
+            "DELETE FROM ",
+            $table,
+            " WHERE (",
+            $key,
+            ") IN (SELECT ",
+            $key,
+            " FROM ",
+            $table,
+            " WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)"
+        ))
     };
 }
 
@@ -99,8 +98,7 @@ pub(super) async fn run_due(core: &Core, holder: i64) -> Result<usize> {
 
 async fn run(core: &Core, sweep: &'static Periodic, holder: i64) -> Result<()> {
     let now = core.clock.now();
-    let mut total = 0;
-    loop {
+    for _ in 0..CHUNKS {
         let touched = core
             .db
             .write(async move |tx| {
@@ -108,7 +106,7 @@ async fn run(core: &Core, sweep: &'static Periodic, holder: i64) -> Result<()> {
                     return Ok(0);
                 }
                 match &sweep.run {
-                    Run::Expired { delete, .. } => {
+                    Run::Expired(delete) => {
                         let gone = tx.execute(delete, &p![now.0, CHUNK]).await?;
                         Ok::<_, crate::Error>(usize::try_from(gone).unwrap_or(usize::MAX))
                     }
@@ -116,14 +114,9 @@ async fn run(core: &Core, sweep: &'static Periodic, holder: i64) -> Result<()> {
                 }
             })
             .await?;
-        total += touched;
         if touched == 0 {
-            break;
+            return core.db.write(async move |tx| leases::release(tx, sweep.name, holder).await).await;
         }
     }
-    core.db.write(async move |tx| leases::release(tx, sweep.name, holder).await).await?;
-    if let (Run::Expired { table, .. }, 1..) = (&sweep.run, total) {
-        tracing::debug!(table, rows = total, "expired rows removed");
-    }
-    Ok(())
+    core.db.write(async move |tx| leases::release_undone(tx, sweep.name, holder).await).await
 }

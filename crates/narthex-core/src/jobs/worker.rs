@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::{Job, Kind, Queue, leases, periodic, store};
@@ -64,25 +65,72 @@ pub async fn run(core: Arc<Core>, shutdown: impl Future<Output = ()> + Send) {
 }
 
 /// [`run`] with the handlers of the server beside those of the core.
+///
+/// Sealing, sweeping and jobs go on side by side: a pile in front of one must not hold up the others.
 pub async fn run_with(core: Arc<Core>, handlers: Handlers, shutdown: impl Future<Output = ()> + Send) {
-    let mut worker = Worker::new(core, handlers);
-    let mut running = JoinSet::new();
-    let mut shutdown = std::pin::pin!(shutdown);
+    let (stop, stopped) = watch::channel(false);
+    tokio::join!(
+        async {
+            shutdown.await;
+            stop.send_replace(true);
+        },
+        keep_sealing(Worker::new(Arc::clone(&core), handlers.clone()), stopped.clone()),
+        keep_sweeping(Worker::new(Arc::clone(&core), handlers.clone()), stopped.clone()),
+        keep_running(Worker::new(core, handlers), stopped),
+    );
+}
+
+async fn keep_sealing(mut worker: Worker, mut stopped: watch::Receiver<bool>) {
     loop {
-        let wait = match worker.round(PARALLEL - running.len(), &mut running).await {
-            Ok(0) if running.is_empty() => IDLE,
-            Ok(0) => IDLE / 4,
-            Ok(_) => Duration::ZERO,
-            Err(error) => {
-                tracing::warn!(?error, "jobs: the database does not answer");
-                TROUBLED
+        let sealed = worker.seal().await;
+        if is_stopped_after(sealed, &mut stopped).await {
+            break;
+        }
+    }
+    if let Err(error) = worker.end().await {
+        tracing::warn!(?error, "jobs: the sealer's lease will end by itself");
+    }
+}
+
+async fn keep_sweeping(worker: Worker, mut stopped: watch::Receiver<bool>) {
+    loop {
+        let swept = worker.sweep().await;
+        if is_stopped_after(swept, &mut stopped).await {
+            break;
+        }
+    }
+}
+
+/// Rests, unless there was something to do. True if meanwhile the end has come.
+async fn is_stopped_after(done: Result<usize>, stopped: &mut watch::Receiver<bool>) -> bool {
+    let rest = match done {
+        Ok(0) => IDLE,
+        Ok(_) => Duration::ZERO,
+        Err(error) => troubled(&error),
+    };
+    tokio::select! {
+        biased;
+        _ = stopped.wait_for(|stop| *stop) => true,
+        () = tokio::time::sleep(rest) => false,
+    }
+}
+
+async fn keep_running(mut worker: Worker, mut stopped: watch::Receiver<bool>) {
+    let mut running = JoinSet::new();
+    loop {
+        let rest = match worker.claim(PARALLEL - running.len()).await {
+            Ok(jobs) if jobs.is_empty() => IDLE,
+            Ok(jobs) => {
+                worker.start(jobs, &mut running);
+                Duration::ZERO
             }
+            Err(error) => troubled(&error),
         };
         tokio::select! {
             biased;
-            () = &mut shutdown => break,
-            Some(ended) = running.join_next(), if running.len() == PARALLEL => report(ended),
-            () = tokio::time::sleep(wait), if running.len() < PARALLEL => {}
+            _ = stopped.wait_for(|stop| *stop) => break,
+            Some(ended) = running.join_next() => report(ended),
+            () = tokio::time::sleep(rest), if running.len() < PARALLEL => {}
         }
         while let Some(ended) = running.try_join_next() {
             report(ended);
@@ -91,9 +139,11 @@ pub async fn run_with(core: Arc<Core>, handlers: Handlers, shutdown: impl Future
     while let Some(ended) = running.join_next().await {
         report(ended);
     }
-    if let Err(error) = worker.end().await {
-        tracing::warn!(?error, "jobs: the sealer's lease will end by itself");
-    }
+}
+
+fn troubled(error: &Error) -> Duration {
+    tracing::warn!(?error, "jobs: the database does not answer");
+    TROUBLED
 }
 
 /// Runs everything that is due, one after the other, until nothing is: for tests and for the CLI. Deterministic with a clock that is
@@ -108,7 +158,7 @@ pub async fn drain_with(core: &Arc<Core>, handlers: Handlers) -> Result<usize> {
     let mut total = 0;
     loop {
         let mut running = JoinSet::new();
-        let done = worker.round(1, &mut running).await?;
+        let done = worker.round(&mut running).await?;
         while let Some(ended) = running.join_next().await {
             report(ended);
         }
@@ -143,17 +193,29 @@ impl Worker {
         Self { core, handlers, holder, cursor: EnvId(i64::MIN), audit_cursor: EnvId(i64::MIN) }
     }
 
-    /// Seals what is to be sealed, sweeps what is to be swept, and starts up to `room` jobs. How much there was of all. Each of the
-    /// three has its turn even if another fails.
-    async fn round(&mut self, room: usize, running: &mut JoinSet<Result<()>>) -> Result<usize> {
-        let sealed = audit::seal_due(&self.core, self.holder, &mut self.audit_cursor).await;
-        let swept = periodic::run_due(&self.core, self.holder).await;
-        let jobs = self.claim(room).await?;
+    /// Seals what is to be sealed, sweeps what is to be swept, and starts one job. How much there was of all. Each of the three has
+    /// its turn even if another fails.
+    async fn round(&mut self, running: &mut JoinSet<Result<()>>) -> Result<usize> {
+        let sealed = self.seal().await;
+        let swept = self.sweep().await;
+        let jobs = self.claim(1).await?;
         let claimed = jobs.len();
+        self.start(jobs, running);
+        Ok(sealed? + swept? + claimed)
+    }
+
+    async fn seal(&mut self) -> Result<usize> {
+        audit::seal_due(&self.core, self.holder, &mut self.audit_cursor).await
+    }
+
+    async fn sweep(&self) -> Result<usize> {
+        periodic::run_due(&self.core, self.holder).await
+    }
+
+    fn start(&self, jobs: Vec<Job>, running: &mut JoinSet<Result<()>>) {
         for job in jobs {
             running.spawn(run_one(Arc::clone(&self.core), self.handlers.clone(), job));
         }
-        Ok(sealed? + swept? + claimed)
     }
 
     /// Lets another worker seal at once.

@@ -7,8 +7,8 @@ use super::Organization;
 use crate::error::Result;
 use crate::ids::OrganizationId;
 
-/// Organizations that one transaction indexes: each touches its row of the index and that of the waiting list.
-const CHUNK: i64 = 250;
+/// Organizations that one transaction indexes. Every other write waits for it.
+const CHUNK: i64 = 100;
 
 /// One spelling for what people take for equal: composed, without case, control characters as spaces. Going through upper case folds
 /// `ß` with `ss` and both small sigmas, as Unicode's full case folding does.
@@ -43,7 +43,7 @@ pub(super) async fn mark(tx: &mut Tx, organization: OrganizationId) -> Result<()
     Ok(())
 }
 
-/// Brings the index up to date with up to 250 organizations; how many.
+/// Brings the index up to date with up to 100 organizations; how many.
 pub(crate) async fn index_pending(tx: &mut Tx) -> Result<usize> {
     if tx.engine() == Engine::Postgres {
         return Ok(0);
