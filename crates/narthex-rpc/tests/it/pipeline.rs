@@ -137,7 +137,7 @@ async fn api_03_an_empty_answer_is_an_empty_object() {
 }
 
 #[tokio::test]
-async fn ctl_01_no_bearer_is_token_empty() {
+async fn ctl_01_mgmt_01_no_bearer_is_token_empty() {
     let (world, _) = world();
     let answer = world.rest(None, "GET", "/api/v1/organizations/org_1", "").await;
     assert_eq!(answer.status, 401);

@@ -98,7 +98,7 @@ async fn mgmt_02_a_bad_token_is_16_on_every_rpc_that_needs_one() {
 }
 
 #[tokio::test]
-async fn ctl_03_every_rpc_refuses_the_kinds_that_its_bits_lack() {
+async fn ctl_03_mgmt_04_every_rpc_refuses_the_kinds_that_its_bits_lack() {
     let world = World::new(Rpcs::new());
     let mut refused = 0;
     for method in METHODS {
