@@ -87,14 +87,14 @@ async fn org_04_org_08_whoever_commits_first_has_the_external_id_or_slug() {
             new
         };
         let rival = Rival::inserting(&f, column, "first").await;
-        let waiting = until_it_waits(&f, create(&f, wanting("first"))).await;
+        let blocked = until_it_waits(&f, create(&f, wanting("first"))).await;
         rival.end("COMMIT").await;
-        assert_invalid(waiting.await.unwrap(), column);
+        assert_invalid(blocked.await.unwrap(), column);
 
         let rival = Rival::inserting(&f, column, "second").await;
-        let waiting = until_it_waits(&f, create(&f, wanting("second"))).await;
+        let blocked = until_it_waits(&f, create(&f, wanting("second"))).await;
         rival.end("ROLLBACK").await;
-        waiting.await.unwrap().expect("the rival gave it up");
+        blocked.await.unwrap().expect("the rival gave it up");
 
         // The same for a change.
         let changed = f.organization("Changed").await;
@@ -106,9 +106,9 @@ async fn org_04_org_08_whoever_commits_first_has_the_external_id_or_slug() {
         let (core, environment, by, id) = (f.core.clone(), f.env(), f.by.clone(), changed.id);
         let update =
             tokio::spawn(async move { organizations::update(&core, environment, &by, Identity::Id(id), patch).await });
-        let waiting = until_it_waits(&f, update).await;
+        let blocked = until_it_waits(&f, update).await;
         rival.end("COMMIT").await;
-        assert_invalid(waiting.await.unwrap(), column);
+        assert_invalid(blocked.await.unwrap(), column);
         assert_eq!(organizations::get(&f.core, f.env(), &Identity::Id(changed.id)).await.unwrap(), changed);
     }
     let created = f.event_types().await.iter().filter(|kind| *kind == "organization.created").count();
@@ -124,9 +124,9 @@ async fn org_07_a_change_based_on_what_another_has_changed_meanwhile_is_made_aga
     let patch = OrganizationPatch { display_name: Some("Acme Inc".into()), ..OrganizationPatch::default() };
     let update =
         tokio::spawn(async move { organizations::update(&core, environment, &by, Identity::Id(made.id), patch).await });
-    let waiting = until_it_waits(&f, update).await;
+    let blocked = until_it_waits(&f, update).await;
     rival.end("COMMIT").await;
-    let changed = waiting.await.unwrap().expect("run again");
+    let changed = blocked.await.unwrap().expect("run again");
     assert_eq!((changed.display_name.as_str(), changed.slug.as_deref()), ("Acme Inc", Some("kept")), "no lost update");
     let types = f.event_types().await;
     assert_eq!(types, ["organization.created", "organization.updated"], "run twice, written once");
@@ -141,9 +141,9 @@ async fn org_07_a_change_of_what_another_deletes_meanwhile_finds_nothing() {
     let patch = OrganizationPatch { display_name: Some("Acme Inc".into()), ..OrganizationPatch::default() };
     let update =
         tokio::spawn(async move { organizations::update(&core, environment, &by, Identity::Id(made.id), patch).await });
-    let waiting = until_it_waits(&f, update).await;
+    let blocked = until_it_waits(&f, update).await;
     rival.end("COMMIT").await;
-    assert_not_found(waiting.await.unwrap());
+    assert_not_found(blocked.await.unwrap());
     assert_eq!(f.event_types().await, ["organization.created"]);
 }
 
