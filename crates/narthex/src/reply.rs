@@ -4,10 +4,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::{Frame, SizeHint};
 use narthex_rpc::RpcBody;
+
+/// Header with the id of a request.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The body of any answer of this server.
 pub enum Body {
@@ -94,16 +97,32 @@ pub fn not_found() -> Response<Body> {
     plain_error(StatusCode::NOT_FOUND, 5, "NOT_FOUND", "not found")
 }
 
+/// An error of the server itself, kept beside its body until the request's id is known.
+#[derive(Clone)]
+struct PlainError(serde_json::Value);
+
 /// An error of the server itself, in the shape of the management API's errors.
 pub fn plain_error(status: StatusCode, code: u32, error_code: &str, message: &str) -> Response<Body> {
-    value(
-        status,
-        &serde_json::json!({
-            "code": code,
-            "message": message,
-            "details": [{"@type": "type.googleapis.com/scalekit.v1.errdetails.ErrorInfo", "error_code": error_code}],
-        }),
-    )
+    let error = serde_json::json!({
+        "code": code,
+        "message": message,
+        "details": [{"@type": "type.googleapis.com/scalekit.v1.errdetails.ErrorInfo", "error_code": error_code}],
+    });
+    let mut response = value(status, &error);
+    response.extensions_mut().insert(PlainError(error));
+    response
+}
+
+/// Gives the answer the id of its request: as a header, and in the body of an error, as every error of the management API has it.
+pub fn with_request_id(mut response: Response<Body>, request_id: &str) -> Response<Body> {
+    if let Some(PlainError(mut error)) = response.extensions_mut().remove::<PlainError>() {
+        error["details"][0]["request_info"] = serde_json::json!({ "request_id": request_id });
+        *response.body_mut() = Body::Full(Full::from(error.to_string()));
+    }
+    if let Ok(value) = HeaderValue::from_str(request_id) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+    response
 }
 
 /// 405 that names what would do.

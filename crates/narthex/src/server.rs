@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use hyper::body::Incoming;
 use narthex_core::environments::Environment;
 use narthex_core::{Error, Kind};
@@ -152,7 +152,7 @@ impl Server {
 
     /// The caller's own id for the request if it has a safe form, else a new one.
     fn request_id(&self, headers: &HeaderMap) -> String {
-        let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok()).filter(|id| {
+        let given = headers.get(reply::REQUEST_ID).and_then(|value| value.to_str().ok()).filter(|id| {
             (1..=64).contains(&id.len())
                 && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
         });
@@ -166,7 +166,7 @@ impl Server {
         method: &Method,
         environment: Option<&Environment>,
         started: Instant,
-        mut response: Response<Body>,
+        response: Response<Body>,
         request_id: &str,
     ) -> Response<Body> {
         let took = started.elapsed();
@@ -182,10 +182,7 @@ impl Server {
             request_id,
             micros: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
         });
-        if let Ok(value) = HeaderValue::from_str(request_id) {
-            response.headers_mut().insert(REQUEST_ID, value);
-        }
-        response
+        reply::with_request_id(response, request_id)
     }
 }
 
@@ -199,8 +196,6 @@ impl Service for Server {
 
 /// For a request that is no RPC, body included.
 const PATIENCE: Duration = Duration::from_mins(1);
-
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The fixed paths. SDKs double the leading slash when their base URL ends in one.
 fn route(path: &str, door: Door) -> Option<Route> {

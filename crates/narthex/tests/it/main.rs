@@ -1,6 +1,7 @@
 //! Tests of the whole server, in one binary: each starts its own app in process and talks to it over real sockets.
 
 mod admin;
+mod answers;
 mod callers;
 mod certificates;
 mod config;
@@ -9,6 +10,7 @@ mod doctor;
 mod drain;
 mod harness;
 mod health;
+mod hostile;
 mod http;
 mod limits;
 mod listen;
@@ -16,3 +18,4 @@ mod logs;
 mod oauth;
 mod proxies;
 mod rpcs;
+mod walk;
