@@ -12,10 +12,10 @@ pub use secrets::{
 };
 pub(crate) use store::insert;
 
-use narthex_db::p;
+use narthex_db::{Tx, p};
 use serde::{Deserialize, Serialize};
 
-use crate::cache;
+use crate::cache::{self, Bump};
 use crate::clock::Timestamp;
 use crate::core::Core;
 use crate::environments::EnvironmentKind;
@@ -321,6 +321,21 @@ async fn change(core: &Core, environment: EnvId, client_id: &str, change: Change
         .await?;
     core.caches.apply(bump);
     Ok(())
+}
+
+/// Removes some of the clients of a deleted organization with their secrets; None when none is left. Apply the bump after the commit:
+/// their tokens are refused from then on.
+pub(crate) async fn purge_of_organization(tx: &mut Tx, organization: OrganizationId) -> Result<Option<Bump>> {
+    let sql = "SELECT client_id FROM clients WHERE organization_id = $1 ORDER BY key_id LIMIT 50";
+    let ids: Vec<(String,)> = tx.all(sql, &p![organization]).await?;
+    if ids.is_empty() {
+        return Ok(None);
+    }
+    for (client_id,) in &ids {
+        tx.execute("DELETE FROM client_secrets WHERE client_id = $1", &p![client_id]).await?;
+        tx.execute("DELETE FROM clients WHERE client_id = $1", &p![client_id]).await?;
+    }
+    cache::bump(tx, cache::CLIENTS).await.map(Some).map_err(Error::from)
 }
 
 /// The answer to an id that is no client of the environment.

@@ -10,6 +10,7 @@ use super::{
     Feature, Identity, NewOrganization, Organization, OrganizationPatch, SessionPolicyChange, not_found, search, store,
     validation,
 };
+use crate::cache::Bump;
 use crate::clock::Timestamp;
 use crate::core::Core;
 use crate::environments::Environment;
@@ -18,7 +19,7 @@ use crate::events::{self, Actor, NewEvent};
 use crate::idempotency::{self, IdempotencyKey};
 use crate::ids::{EnvId, EventId, OrganizationId};
 use crate::jobs::{self, Job, NewJob};
-use crate::{counters, portal_links, roles, sessions};
+use crate::{clients, counters, portal_links, roles, sessions};
 
 /// Sessions that one transaction ends: each is a row and the version of its cache scope.
 const SESSIONS: i64 = 200;
@@ -248,13 +249,21 @@ pub async fn delete(core: &Core, environment: EnvId, by: &Actor, identity: Ident
             let payload = json!({ "organization": organization.id.to_string() });
             let job = NewJob { id: job_id, kind: &CASCADE, environment, payload, run_at: now };
             jobs::enqueue(tx, &job, now).await?;
-            sessions::revoke_of_organization(tx, organization.id, SESSIONS, now).await
+            end_access(tx, organization.id, now).await
         })
         .await?;
     for bump in bumps {
         core.caches.apply(bump);
     }
     Ok(())
+}
+
+/// Ends sessions in an organization and its own clients, as many as one transaction may: the first part of a deletion goes with it, so
+/// that access ends when the organization does.
+async fn end_access(tx: &mut Tx, organization: OrganizationId, now: Timestamp) -> Result<Vec<Bump>> {
+    let mut bumps = sessions::revoke_of_organization(tx, organization, SESSIONS, now).await?;
+    bumps.extend(clients::purge_of_organization(tx, organization).await?);
+    Ok(bumps)
 }
 
 /// The job [`CASCADE`].
@@ -267,7 +276,7 @@ pub async fn cascade(core: Arc<Core>, job: Job) -> Result<()> {
         let (rows, bumps) = core
             .db
             .write_for(share(job.environment), async move |tx| {
-                let bumps = sessions::revoke_of_organization(tx, organization, SESSIONS, now).await?;
+                let bumps = end_access(tx, organization, now).await?;
                 let rows = portal_links::purge(tx, organization).await? + roles::purge(tx, organization).await?;
                 Ok::<_, Error>((rows, bumps))
             })

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use narthex_core::clients::{self, ClientKind, NewClient};
 use narthex_core::events::Actor;
 use narthex_core::ids::{EnvId, OrganizationId};
 use narthex_core::organizations::{
@@ -313,6 +314,25 @@ narthex_db::on_each_engine! { &Schema::new().migrations();
         assert!(bodies[2]["data"].get("deleted_at").is_none());
         assert_eq!(bodies[3]["data"]["deleted_at"], bodies[3]["occurred_at"]);
         assert_eq!(f.number("SELECT COUNT(*) FROM jobs WHERE kind = 'audit'").await, 4);
+    }
+}
+
+narthex_db::on_each_engine! { &Schema::new().migrations();
+    async fn org_17_deletion_ends_the_organizations_own_clients_at_once(db: TestDb) {
+        let node = crate::node::node(db).await;
+        let by = Actor::SYSTEM;
+        let mut ids = Vec::new();
+        for name in ["Acme", "Other"] {
+            let made = organizations::create(&node, node.dev.id, &by, NewOrganization::named(name), None).await.unwrap();
+            let new = NewClient { organization: Some(made.id), ..NewClient::new(ClientKind::Organization, "M2M") };
+            let client = clients::create(&node, node.dev.id, node.dev.kind, new).await.unwrap();
+            clients::add_secret(&node, node.dev.id, node.dev.kind, &client.client_id, "test").await.unwrap();
+            ids.push((made.id, client.client_id));
+        }
+        let exists = async |id: &str| clients::get(&node, node.dev.id, id).await.unwrap().is_some();
+        assert!(exists(&ids[0].1).await && exists(&ids[1].1).await);
+        organizations::delete(&node, node.dev.id, &by, Identity::Id(ids[0].0)).await.unwrap();
+        assert!(!exists(&ids[0].1).await && exists(&ids[1].1).await);
     }
 }
 
