@@ -70,6 +70,13 @@ pub struct Outcome {
 #[derive(Default)]
 pub struct Sequence(AtomicU64);
 
+impl Sequence {
+    /// How many requests were sent so far.
+    pub fn sent(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 struct Run {
     sequence: Arc<Sequence>,
     end: Instant,

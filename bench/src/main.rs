@@ -1,4 +1,4 @@
-//! Measures a release build of Narthex against its floors (DESIGN §5) and prints the table of docs/performance.md. Builds nothing:
+//! Measures a release build of Narthex against its floors and prints the table of docs/performance.md. Builds nothing:
 //! `cargo build --release -p narthex -p narthex-bench` comes first.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for people: the table is its output")]
 

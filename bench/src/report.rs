@@ -16,7 +16,7 @@ pub struct Row {
     pub floor: String,
     /// Narthex to floor; empty where there is no floor.
     pub ratio: String,
-    /// What DESIGN asks for.
+    /// What the project asks of itself.
     pub target: &'static str,
     /// Whether it is met.
     pub met: bool,

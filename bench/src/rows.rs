@@ -1,4 +1,4 @@
-//! The measurements of DESIGN §5, one module per kind of operation.
+//! The measurements, one module per kind of operation.
 
 pub mod create;
 pub mod list;

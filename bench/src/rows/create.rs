@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::load::{Limit, Load, Protocol};
 use crate::measure::{Sample, Side, median, median_cpu, median_rate};
-use crate::narthex::{Narthex, create_request};
+use crate::narthex::{Installation, Narthex, create_request};
 use crate::program::{pinned, sibling};
 use crate::report::Row;
 use crate::{Bench, Result};
@@ -27,14 +27,17 @@ struct FloorTurn {
 
 /// Throughput, CPU and syncs.
 pub async fn durable(bench: &Bench) -> Result<Vec<Row>> {
-    let server = bench.installation("create").start().await?;
+    let installation = bench.installation("create");
+    let server = installation.start().await?;
     let load = load(&server).await?;
+    let sent = bench.method.sequence.sent();
     let (mut ours, mut floor) = (Vec::new(), Vec::new());
     for _ in 0..bench.method.rounds {
         ours.push(Side { program: &server.program, load: &load, quiet: QUIET }.sample(&bench.method).await?);
         floor.push(floor_turn(bench)?);
     }
     server.program.stop()?;
+    check(&installation, bench.method.sequence.sent() - sent)?;
     let syncs = syncs_per_write(bench).await?;
 
     let p99 = median(&ours, |sample: &Sample| sample.p99.as_secs_f64() * 1e3);
@@ -81,6 +84,27 @@ async fn load(server: &Narthex) -> Result<Load> {
             create_request(&authority, &bearer, &format!("customer-{number:09}")).expect("a valid request")
         }),
     })
+}
+
+/// What was acknowledged is there, and what follows a create was done within the time that was counted.
+fn check(installation: &Installation, acknowledged: u64) -> Result<()> {
+    let database = rusqlite::Connection::open(installation.database())?;
+    let count = |sql| database.query_row(sql, [], |row| row.get::<_, u32>(0)).map(u64::from);
+    let created = count("SELECT COUNT(*) FROM organizations WHERE external_id LIKE 'customer-%'")?;
+    let (events, sealed) = (
+        count("SELECT COUNT(*) FROM events WHERE type = 'organization.created'")?,
+        count("SELECT COUNT(*) FROM audit_chain")?,
+    );
+    let unfinished = count("SELECT COUNT(*) FROM jobs")?
+        + count("SELECT COUNT(*) FROM organization_search_pending")?
+        + count("SELECT COUNT(*) FROM counter_changes")?;
+    if created != acknowledged || events < created || sealed < created || unfinished > 0 {
+        return Err(format!(
+            "{acknowledged} acknowledged: {created} organizations, {events} events, {sealed} sealed, {unfinished} rows wait"
+        )
+        .into());
+    }
+    Ok(())
 }
 
 /// One run of the floor, which goes on with its database of the turn before.
