@@ -3,8 +3,9 @@
 
 use std::io::Write as _;
 
-use narthex_api::contract::{Cardinality, Field, Kind, Message};
+use narthex_api::contract::{Cardinality, Field, Kind, Message, WellKnown};
 
+use crate::json::{check_duration, check_timestamp, seconds};
 use crate::malformed::{Malformed, Result};
 
 /// Nesting of messages below the request (map entries count), the limit that prost itself has. A JSON level of a `Struct` costs three.
@@ -189,7 +190,7 @@ pub(crate) fn zero(kind: Kind) -> Raw<'static> {
 }
 
 /// Checks that the bytes are a message of this type as far as every later step relies on it: framing, wire types, UTF-8, no U+0000 in
-/// any string (PostgreSQL cannot store it), nesting of at most [`MAX_DEPTH`], at most [`MAX_MESSAGES`].
+/// any string (PostgreSQL cannot store it), times, durations and JSON numbers that JSON can spell, nesting of at most [`MAX_DEPTH`], at most [`MAX_MESSAGES`].
 pub fn check(message: &Message, bytes: &[u8]) -> Result<()> {
     check_at(message, bytes, MAX_DEPTH, &mut Allowance::new())
 }
@@ -216,9 +217,17 @@ fn check_at(message: &Message, bytes: &[u8], depth: u32, allowance: &mut Allowan
         if let Some(index) = position(message, number) {
             let field = &message.fields[index];
             check_value(field, raw, depth, allowance).map_err(|problem| problem.within(field.name))?;
+            if message.well_known == Some(WellKnown::Value) && wire_type(field.kind) == 1 && !raw.float().is_finite() {
+                return Err(Malformed::new("must be a finite number").within(field.name));
+            }
         }
     }
-    Ok(())
+    // What REST cannot spell, gRPC may not send: it would be stored, and break the answers that show it.
+    match message.well_known {
+        Some(WellKnown::Timestamp) => seconds(bytes).and_then(|(seconds, nanos)| check_timestamp(seconds, nanos)),
+        Some(WellKnown::Duration) => seconds(bytes).and_then(|(seconds, nanos)| check_duration(seconds, nanos)),
+        _ => Ok(()),
+    }
 }
 
 fn check_value(field: &Field, raw: Raw<'_>, depth: u32, allowance: &mut Allowance) -> Result<()> {

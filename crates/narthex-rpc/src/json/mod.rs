@@ -11,3 +11,4 @@ pub use encode::{Emit, encode, encode_into};
 
 pub(crate) use decode::{decode_field, put_text_field};
 pub(crate) use encode::{put_escaped, seconds};
+pub(crate) use time::{check_duration, check_timestamp};

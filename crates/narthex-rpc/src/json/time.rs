@@ -95,11 +95,26 @@ fn timestamp(text: &[u8]) -> Option<(i64, i32)> {
     (FIRST_SECOND..=LAST_SECOND).contains(&seconds).then_some((seconds, fraction))
 }
 
+/// A timestamp that JSON has a form for.
+pub(crate) fn check_timestamp(seconds: i64, nanos: i32) -> Result<()> {
+    if (FIRST_SECOND..=LAST_SECOND).contains(&seconds) && (0..1_000_000_000).contains(&nanos) {
+        return Ok(());
+    }
+    Err(Malformed::new("the time is out of range"))
+}
+
+/// A duration that JSON has a form for: both parts of the same sign.
+pub(crate) fn check_duration(seconds: i64, nanos: i32) -> Result<()> {
+    let in_range = seconds.unsigned_abs() <= LONGEST_SECONDS.unsigned_abs() && nanos.unsigned_abs() < 1_000_000_000;
+    if in_range && !(seconds > 0 && nanos < 0 || seconds < 0 && nanos > 0) {
+        return Ok(());
+    }
+    Err(Malformed::new("the duration is out of range"))
+}
+
 /// RFC 3339 in UTC, with no, three, six or nine fraction digits.
 pub(crate) fn format_timestamp(seconds: i64, nanos: i32, out: &mut Vec<u8>) -> Result<()> {
-    if !(FIRST_SECOND..=LAST_SECOND).contains(&seconds) || !(0..1_000_000_000).contains(&nanos) {
-        return Err(Malformed::new("the time is out of range"));
-    }
+    check_timestamp(seconds, nanos)?;
     let (year, month, day) = civil_from_days(seconds.div_euclid(86_400));
     let second = seconds.rem_euclid(86_400);
     let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
@@ -145,10 +160,7 @@ fn duration(text: &[u8]) -> Option<(i64, i32)> {
 
 /// `1.5s`.
 pub(crate) fn format_duration(seconds: i64, nanos: i32, out: &mut Vec<u8>) -> Result<()> {
-    let in_range = seconds.abs() <= LONGEST_SECONDS && nanos.unsigned_abs() < 1_000_000_000;
-    if !in_range || seconds > 0 && nanos < 0 || seconds < 0 && nanos > 0 {
-        return Err(Malformed::new("the duration is out of range"));
-    }
+    check_duration(seconds, nanos)?;
     if seconds < 0 || nanos < 0 {
         out.push(b'-');
     }

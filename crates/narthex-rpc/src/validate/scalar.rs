@@ -93,28 +93,10 @@ impl Run<'_> {
                         format!("value must not be in list {list:?}"),
                     );
                 }
-                Rule::Gt(bound) => {
-                    lower =
-                        Some(Bound { id: "gt", holds: value > (*bound).into(), text: format!("greater than {bound}") });
-                }
-                Rule::Gte(bound) => {
-                    lower = Some(Bound {
-                        id: "gte",
-                        holds: value >= (*bound).into(),
-                        text: format!("greater than or equal to {bound}"),
-                    });
-                }
-                Rule::Lt(bound) => {
-                    upper =
-                        Some(Bound { id: "lt", holds: value < (*bound).into(), text: format!("less than {bound}") });
-                }
-                Rule::Lte(bound) => {
-                    upper = Some(Bound {
-                        id: "lte",
-                        holds: value <= (*bound).into(),
-                        text: format!("less than or equal to {bound}"),
-                    });
-                }
+                Rule::Gt(bound) => lower = Some(Bound::new("gt", value > (*bound).into(), *bound)),
+                Rule::Gte(bound) => lower = Some(Bound::new("gte", value >= (*bound).into(), *bound)),
+                Rule::Lt(bound) => upper = Some(Bound::new("lt", value < (*bound).into(), *bound)),
+                Rule::Lte(bound) => upper = Some(Bound::new("lte", value <= (*bound).into(), *bound)),
                 _ => {}
             }
         }
@@ -131,26 +113,10 @@ impl Run<'_> {
         let (mut lower, mut upper) = (None, None);
         for rule in rules {
             match rule {
-                Rule::DurationGt(s, n) => {
-                    lower = Some(Bound { id: "gt", holds: value > (*s, *n), text: format!("greater than {s}s") });
-                }
-                Rule::DurationGte(s, n) => {
-                    lower = Some(Bound {
-                        id: "gte",
-                        holds: value >= (*s, *n),
-                        text: format!("greater than or equal to {s}s"),
-                    });
-                }
-                Rule::DurationLt(s, n) => {
-                    upper = Some(Bound { id: "lt", holds: value < (*s, *n), text: format!("less than {s}s") });
-                }
-                Rule::DurationLte(s, n) => {
-                    upper = Some(Bound {
-                        id: "lte",
-                        holds: value <= (*s, *n),
-                        text: format!("less than or equal to {s}s"),
-                    });
-                }
+                Rule::DurationGt(s, n) => lower = Some(Bound::new("gt", value > (*s, *n), *s)),
+                Rule::DurationGte(s, n) => lower = Some(Bound::new("gte", value >= (*s, *n), *s)),
+                Rule::DurationLt(s, n) => upper = Some(Bound::new("lt", value < (*s, *n), *s)),
+                Rule::DurationLte(s, n) => upper = Some(Bound::new("lte", value <= (*s, *n), *s)),
                 _ => {}
             }
         }
@@ -159,24 +125,46 @@ impl Run<'_> {
 
     /// A lower and an upper bound are one rule to protovalidate: `int32.gte_lte`.
     fn bounds(&mut self, kind: &str, lower: Option<Bound>, upper: Option<Bound>, path: &Path<'_>) {
+        let unit = if kind == "duration" { "s" } else { "" };
         match (lower, upper) {
             (Some(lower), Some(upper)) if !lower.holds || !upper.holds => self.report(
                 Some(path),
                 format!("{kind}.{}_{}", lower.id, upper.id),
-                format!("value must be {} and {}", lower.text, upper.text),
+                format!("value must be {}{unit} and {}{unit}", lower.text(), upper.text()),
             ),
             (Some(bound), None) | (None, Some(bound)) if !bound.holds => {
-                self.report(Some(path), format!("{kind}.{}", bound.id), format!("value must be {}", bound.text));
+                self.report(
+                    Some(path),
+                    format!("{kind}.{}", bound.id),
+                    format!("value must be {}{unit}", bound.text()),
+                );
             }
             _ => {}
         }
     }
 }
 
+/// One side of a range; spelled out only if it is broken.
 struct Bound {
     id: &'static str,
     holds: bool,
-    text: String,
+    limit: i64,
+}
+
+impl Bound {
+    fn new(id: &'static str, holds: bool, limit: i64) -> Self {
+        Self { id, holds, limit }
+    }
+
+    fn text(&self) -> String {
+        let words = match self.id {
+            "gt" => "greater than",
+            "gte" => "greater than or equal to",
+            "lt" => "less than",
+            _ => "less than or equal to",
+        };
+        format!("{words} {}", self.limit)
+    }
 }
 
 /// The name of a kind in rule ids.

@@ -179,6 +179,46 @@ fn depth_is_bounded() {
     }
 }
 
+/// gRPC can spell what JSON cannot; stored, it would break every REST answer that shows it.
+#[test]
+fn values_without_a_json_form_are_refused_on_the_wire() {
+    use prost::Message as _;
+    let check =
+        |name: &str, wire: Vec<u8>| narthex_rpc::wire::check(descriptor(name), &wire).map_err(|it| it.to_string());
+    let stats = |seconds, nanos| {
+        let request = narthex_api::scalekit::v1::agentkit_logs::GetOverviewStatsRequest {
+            start_time: Some(prost_types::Timestamp { seconds, nanos }),
+            ..Default::default()
+        };
+        check("agentkit_logs.GetOverviewStatsRequest", request.encode_to_vec())
+    };
+    assert_eq!(stats(0, 0), Ok(()), "Java sends an all-zero time for none");
+    assert_eq!(stats(253_402_300_799, 999_999_999), Ok(()));
+    for (seconds, nanos) in [(253_402_300_800, 0), (-62_135_596_801, 0), (0, -1), (0, 1_000_000_000), (i64::MIN, 0)] {
+        assert_eq!(stats(seconds, nanos), Err("start_time: the time is out of range".to_owned()));
+    }
+    let token = |seconds, nanos| {
+        let request = narthex_api::scalekit::v1::mcp::CreateMcpSessionTokenRequest {
+            expiry: Some(prost_types::Duration { seconds, nanos }),
+            ..Default::default()
+        };
+        check("mcp.CreateMcpSessionTokenRequest", request.encode_to_vec())
+    };
+    assert_eq!(token(-1, -1), Ok(()));
+    for (seconds, nanos) in [(1, -1), (-1, 1), (119, 1_000_000_000), (i64::MIN, 0), (315_576_000_001, 0)] {
+        assert_eq!(token(seconds, nanos), Err("expiry: the duration is out of range".to_owned()));
+    }
+    for (number, good) in [(1.0, true), (f64::NAN, false), (f64::INFINITY, false), (f64::NEG_INFINITY, false)] {
+        let value = prost_types::Value { kind: Some(prost_types::value::Kind::NumberValue(number)) };
+        let fields = [("a".to_owned(), value)].into_iter().collect();
+        let request = narthex_api::scalekit::v1::connections::CreateConnection {
+            context: Some(prost_types::Struct { fields }),
+            ..Default::default()
+        };
+        assert_eq!(check("connections.CreateConnection", request.encode_to_vec()).is_ok(), good, "{number}");
+    }
+}
+
 /// Two bytes on the wire, hundreds in memory.
 #[test]
 fn the_number_of_elements_is_bounded() {
