@@ -214,6 +214,18 @@ pub async fn dead(tx: &mut Tx, environment: EnvId) -> Result<Vec<DeadJob>> {
     Ok(tx.all(sql, &p![environment]).await?)
 }
 
+/// How long dead jobs are kept.
+const KEPT: std::time::Duration = std::time::Duration::from_hours(90 * 24);
+
+/// Removes dead jobs that nobody has looked after for 90 days, up to 500; how many.
+pub(super) async fn sweep_dead(tx: &mut Tx, now: Timestamp) -> Result<usize> {
+    let before = now.0.saturating_sub(i64::try_from(KEPT.as_micros()).unwrap_or(i64::MAX));
+    let sql =
+        "DELETE FROM jobs WHERE (id, kind) IN (SELECT id, kind FROM jobs WHERE state = 2 AND run_at <= $1 LIMIT 500)";
+    let gone = tx.execute(sql, &p![before]).await?;
+    Ok(usize::try_from(gone).unwrap_or(usize::MAX))
+}
+
 /// Gives a dead job all its tries again. False if there is no such dead job.
 pub async fn revive(tx: &mut Tx, environment: EnvId, id: i64, kind: &str, now: Timestamp) -> Result<bool> {
     let revived = tx

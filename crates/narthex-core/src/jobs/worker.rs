@@ -36,7 +36,9 @@ pub struct Handlers {
 impl Handlers {
     /// The handlers of the core's own jobs.
     pub fn core() -> Self {
-        Self { kinds: BTreeMap::new() }.with(&crate::organizations::CASCADE, crate::organizations::cascade)
+        Self { kinds: BTreeMap::new() }
+            .with(&crate::organizations::CASCADE, crate::organizations::cascade)
+            .with(&crate::users::ERASE, crate::users::erase)
     }
 
     /// Adds the handler of `kind`. It may be run twice for one job, and is stopped when the kind's lease ends.
@@ -92,7 +94,7 @@ async fn keep_sealing(mut worker: Worker, mut stopped: watch::Receiver<bool>) {
     }
 }
 
-async fn keep_sweeping(worker: Worker, mut stopped: watch::Receiver<bool>) {
+async fn keep_sweeping(mut worker: Worker, mut stopped: watch::Receiver<bool>) {
     loop {
         let swept = worker.sweep().await;
         if is_stopped_after(swept, &mut stopped).await {
@@ -185,12 +187,20 @@ struct Worker {
     holder: i64,
     cursor: EnvId,
     audit_cursor: EnvId,
+    schedule: periodic::Schedule,
 }
 
 impl Worker {
     fn new(core: Arc<Core>, handlers: Handlers) -> Self {
         let holder = core.ids.next();
-        Self { core, handlers, holder, cursor: EnvId(i64::MIN), audit_cursor: EnvId(i64::MIN) }
+        Self {
+            core,
+            handlers,
+            holder,
+            cursor: EnvId(i64::MIN),
+            audit_cursor: EnvId(i64::MIN),
+            schedule: periodic::Schedule::default(),
+        }
     }
 
     /// Seals what is to be sealed, sweeps what is to be swept, and starts one job. How much there was of all. Each of the three has
@@ -208,8 +218,8 @@ impl Worker {
         audit::seal_due(&self.core, self.holder, &mut self.audit_cursor).await
     }
 
-    async fn sweep(&self) -> Result<usize> {
-        periodic::run_due(&self.core, self.holder).await
+    async fn sweep(&mut self) -> Result<usize> {
+        periodic::run_due(&self.core, self.holder, &mut self.schedule).await
     }
 
     fn start(&self, jobs: Vec<Job>, running: &mut JoinSet<Result<()>>) {

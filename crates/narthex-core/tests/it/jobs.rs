@@ -78,6 +78,10 @@ narthex_db::on_each_engine! { &Schema::new().migrations();
         let letter = dead().await.pop().unwrap();
         assert_eq!((letter.kind.as_str(), letter.attempts, letter.last_error.as_str()), ("test.work", 3, "internal error"));
 
+        f.core.clock.advance(Duration::from_hours(88 * 24));
+        jobs::drain(&f.core).await.unwrap();
+        assert_eq!(dead().await.len(), 1, "kept");
+
         let (now, id) = (f.core.clock.now(), letter.id);
         let revive = async |kind: &'static str| {
             f.core.db.write(async move |tx| jobs::revive(tx, environment, id, kind, now).await).await.unwrap()
@@ -87,6 +91,18 @@ narthex_db::on_each_engine! { &Schema::new().migrations();
         let handlers = noting(&log, |_| Ok(()));
         jobs::drain_with(&f.core, handlers).await.unwrap();
         assert_eq!(log.lock().unwrap().len(), 4);
+        assert_eq!(f.number("SELECT COUNT(*) FROM jobs").await, 0);
+    }
+
+    async fn a_dead_letter_goes_after_ninety_days(db: TestDb) {
+        let f = Fixture::on(db).await;
+        enqueue(&f.core, f.env(), "a").await;
+        f.tamper("UPDATE jobs SET state = 2").await;
+        f.core.clock.advance(Duration::from_hours(89 * 24));
+        jobs::drain(&f.core).await.unwrap();
+        assert_eq!(f.number("SELECT COUNT(*) FROM jobs").await, 1);
+        f.core.clock.advance(Duration::from_hours(2 * 24));
+        jobs::drain(&f.core).await.unwrap();
         assert_eq!(f.number("SELECT COUNT(*) FROM jobs").await, 0);
     }
 
@@ -190,6 +206,18 @@ narthex_db::on_each_engine! { &Schema::new().migrations();
             worker.await.unwrap();
         }
         assert_eq!((left, ran.load(Ordering::SeqCst)), (0, 60));
+    }
+
+    async fn an_idle_worker_writes_nothing(db: TestDb) {
+        let f = Fixture::on(db).await;
+        f.organization("Acme").await;
+        jobs::drain(&f.core).await.unwrap();
+        let commits = || narthex_db::Metrics::get(&f.core.db.metrics().commits);
+        let before = commits();
+        let soon = tokio::time::sleep(Duration::from_secs(3));
+        jobs::run(Arc::clone(&f.core), soon).await;
+        // Giving the sealer's lease back is one; the node's own lease may have been prolonged meanwhile.
+        assert!(commits() - before <= 3, "{} commits", commits() - before);
     }
 
     async fn a_job_of_a_newer_version_waits_for_a_worker_that_knows_it(db: TestDb) {
