@@ -98,6 +98,18 @@ fn machine() -> Result<String> {
 }
 
 const METHOD: &str = "\
+## How to run it
+
+```
+cargo build --release -p narthex -p narthex-bench
+npm ci --prefix bench/oidc-provider
+cargo run --release -p narthex-bench                # everything, about six minutes
+cargo run --release -p narthex-bench -- token rest  # some rows; --help names them
+```
+
+Needs two cores, `taskset`, `strace` (for the syncs) and `node`. Figures whose parts are not built yet (API token validation,
+SCIM, search over users, SAML, code login, webhooks) have no row yet.
+
 ## How it is measured
 
 - Server CPU per operation is the primary figure: user and system time of the process in the kernel's accounting (`/proc/PID/stat`,
@@ -113,10 +125,12 @@ const METHOD: &str = "\
 - **creates**: 64 HTTP/1.1 connections. CPU is counted until the server has been quiet for six seconds, so that what follows a
   create (audit chain, search index, folding of counters) counts too. The floor is a group-commit writer in one process with 64
   clients that each burn 120 µs of CPU per request and then wait for their rows: those of the create itself, in Narthex's own
-  tables. Syncs are counted by strace (`fsync`, `fdatasync`) in a turn of its own.
+  tables. Afterwards the database is counted: every acknowledged create is there, nothing is left to do. Syncs are
+  counted by strace (`fsync`, `fdatasync`; all files, checkpoints and background work included) in a turn of their own.
 - **list**: the first page of 100 in folders with 1,000,000 and with 1,000 organizations, copied into the database from one that
   was created over the API; the page in the middle is reached by the page tokens.
-- **memory**: VmRSS one second after readiness, and after 80,000 REST reads, 10,000 gRPC reads, 5,000 tokens and 5,000 creates.
+- **memory**: VmRSS one second after readiness on an existing folder, and after 80,000 REST reads, 10,000 gRPC reads, 5,000 tokens
+  and 5,000 creates.
 - **start**: from the start of the process to the first 200 of `/readyz`, asked every millisecond; the folder's files are in the
   page cache.
 ";
