@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use crate::fixture::{Fixture, assert_invalid, assert_not_found};
 
 /// The fixture, or None where no PostgreSQL server is named.
-async fn postgres() -> Option<Fixture> {
+pub async fn postgres() -> Option<Fixture> {
     if postgres_url().is_none() {
         eprintln!("PostgreSQL was not run: {POSTGRES_URL} is not set");
         return None;
@@ -22,12 +22,12 @@ async fn postgres() -> Option<Fixture> {
 }
 
 /// A transaction that stays open until the test ends it.
-struct Rival {
+pub struct Rival {
     client: tokio_postgres::Client,
 }
 
 impl Rival {
-    async fn begin(f: &Fixture, sql: &str) -> Self {
+    pub async fn begin(f: &Fixture, sql: &str) -> Self {
         let (client, driver) = tokio_postgres::connect(f.url(), tokio_postgres::NoTls).await.expect("a connection");
         tokio::spawn(driver);
         client.batch_execute("BEGIN ISOLATION LEVEL SERIALIZABLE").await.expect("begun");
@@ -46,16 +46,19 @@ impl Rival {
         Self::begin(f, &sql).await
     }
 
-    async fn end(self, how: &str) {
+    pub async fn end(self, how: &str) {
         self.client.batch_execute(how).await.expect("ended");
+    }
+
+    /// Tries to commit what cannot be; the SQLSTATE that it fails with.
+    pub async fn fails(self) -> String {
+        let error = self.client.batch_execute("COMMIT").await.expect_err("refused");
+        error.code().expect("an answer of the server").code().to_owned()
     }
 }
 
 /// Runs an operation until it waits for the rival.
-async fn until_it_waits(
-    f: &Fixture,
-    operation: JoinHandle<Result<Organization, Error>>,
-) -> JoinHandle<Result<Organization, Error>> {
+pub async fn until_it_waits<T>(f: &Fixture, operation: JoinHandle<Result<T, Error>>) -> JoinHandle<Result<T, Error>> {
     let (client, driver) = tokio_postgres::connect(f.url(), tokio_postgres::NoTls).await.expect("a connection");
     tokio::spawn(driver);
     let waiting =

@@ -20,7 +20,11 @@ pub fn new(name: &str) -> NewRole {
 
 /// A fixture whose environment has a row, and another one, [`ELSEWHERE`], too: roles and permissions refer to theirs.
 pub async fn fixture(db: TestDb) -> Fixture {
-    let f = Fixture::on(db).await;
+    seeded(Fixture::on(db).await).await
+}
+
+/// The same for a fixture that stands.
+pub async fn seeded(f: Fixture) -> Fixture {
     let rows = [f.env(), ELSEWHERE];
     f.in_tx(async move |tx| {
         tx.execute("INSERT INTO workspaces (id, display_name, created_at, updated_at) VALUES (1, 'Test', 0, 0)", &[]).await?;

@@ -19,6 +19,8 @@ mod logs;
 mod oauth;
 mod programs;
 mod proxies;
+mod roles;
 mod rpcs;
 mod two_nodes;
+mod user_attributes;
 mod walk;
