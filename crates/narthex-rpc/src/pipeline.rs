@@ -379,12 +379,14 @@ fn wrong_verb(verbs: &[&str]) -> Refusal {
     }
 }
 
-/// The host that the client addressed.
+/// The one host that the client addressed. Two of them are none: a proxy in front may have gone by the other (RFC 9112 §3.2).
 fn host(parts: &Parts) -> Option<&str> {
-    match parts.uri.authority() {
-        Some(authority) => Some(authority.as_str()),
-        None => parts.headers.get(HOST)?.to_str().ok(),
+    if let Some(authority) = parts.uri.authority() {
+        return Some(authority.as_str());
     }
+    let mut hosts = parts.headers.get_all(HOST).iter();
+    let host = hosts.next()?.to_str().ok()?;
+    hosts.next().is_none().then_some(host)
 }
 
 /// Every bearer token of every `authorization` header, in order: Python sends two, of which the first is the fresh one.

@@ -2,6 +2,7 @@
 
 mod admin;
 mod answers;
+mod attacks;
 mod callers;
 mod certificates;
 mod config;
@@ -21,6 +22,7 @@ mod programs;
 mod proxies;
 mod roles;
 mod rpcs;
+mod secrets;
 mod two_nodes;
 mod user_attributes;
 mod walk;
