@@ -9,7 +9,8 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use narthex_core::{Core, Error, events, keys, organizations};
+use narthex_core::ids::EnvId;
+use narthex_core::{Core, Error, events, keys, organizations, permissions};
 use prost::Message;
 use rustls::client::WebPkiServerVerifier;
 use rustls::{ClientConfig, RootCertStore};
@@ -139,16 +140,7 @@ async fn environment_checks(
             format!("{name}: {current} keys sign, there must be one"),
         ));
     }
-    let (id, change) = (environment.id, core.ids.next());
-    let corrected = core.db.write(async move |tx| organizations::recount(tx, id, change).await).await?;
-    findings.push(match corrected {
-        0 => Finding::new("counters", Level::Ok, format!("{name}: totals agree with the rows")),
-        by => Finding::new(
-            "counters",
-            Level::Warning,
-            format!("{name}: the total of organizations was off by {by}; corrected"),
-        ),
-    });
+    findings.push(counters(core, name, environment.id).await?);
     let broken = events::audit::verify(&core.db, environment.id).await?;
     findings.push(match broken.first() {
         None => Finding::new("audit chain", Level::Ok, format!("{name}: unbroken")),
@@ -159,6 +151,27 @@ async fn environment_checks(
         ),
     });
     Ok(findings)
+}
+
+/// Counts the rows behind each kept total of an environment, and corrects those that are off.
+async fn counters(core: &Core, name: &str, environment: EnvId) -> Result<Finding, Error> {
+    let ids = [core.ids.next(), core.ids.next()];
+    let totals = core.db.write(async move |tx| {
+        Ok::<_, Error>([
+            ("organizations", organizations::recount(tx, environment, ids[0]).await?),
+            ("permissions", permissions::recount(tx, environment, ids[1]).await?),
+        ])
+    });
+    let off: Vec<String> = totals
+        .await?
+        .into_iter()
+        .filter(|(_, by)| *by != 0)
+        .map(|(noun, by)| format!("the total of {noun} was off by {by}; corrected"))
+        .collect();
+    if off.is_empty() {
+        return Ok(Finding::new("counters", Level::Ok, format!("{name}: totals agree with the rows")));
+    }
+    Ok(Finding::new("counters", Level::Warning, format!("{name}: {}", off.join(", "))))
 }
 
 /// What a client sees: DNS, the port, certificate and gRPC.
