@@ -15,6 +15,15 @@ pub async fn serve(state: &State) -> Response<Body> {
     render_process(&mut text);
     text.single("narthex_open_connections", "gauge", "Open client connections.", state.drain.open_connections());
     database(state.core.db.metrics(), &mut text);
+    let caches = state.core.caches.lookups();
+    text.family("narthex_cache_hits_total", "counter", "Lookups that a cache answered.");
+    for (cache, lookups) in &caches {
+        text.sample("narthex_cache_hits_total", &[("cache", cache)], lookups.hits);
+    }
+    text.family("narthex_cache_misses_total", "counter", "Lookups that went to the database, or to the work that a cache saves.");
+    for (cache, lookups) in &caches {
+        text.sample("narthex_cache_misses_total", &[("cache", cache)], lookups.misses);
+    }
     if let Err(error) = stored(state, &mut text).await {
         // The page must not go dark with the database: that is when it is read.
         tracing::warn!(?error, "metrics of stored state are left out");

@@ -8,6 +8,7 @@ mod rows;
 
 pub use epochs::{Bump, Epochs, bump};
 pub(crate) use generations::Generations;
+pub use generations::Lookups;
 pub(crate) use rows::RowCache;
 
 use std::sync::Arc;
@@ -88,6 +89,23 @@ impl Caches {
     /// Makes a committed change visible on this node. Every transaction that bumped calls it before it answers.
     pub fn apply(&self, bump: Bump) {
         self.epochs.apply(bump);
+    }
+
+    /// How often each cache had what was asked for, by its name.
+    pub fn lookups(&self) -> [(&'static str, Lookups); 11] {
+        [
+            ("environments", self.environments.lookups()),
+            ("hosts", self.hosts.lookups()),
+            ("system_environment", self.system_environment.lookups()),
+            ("clients", self.clients.lookups()),
+            ("key_sets", self.key_sets.lookups()),
+            ("sessions", self.sessions.lookups()),
+            ("members", self.members.lookups()),
+            ("active_data_keys", self.active_data_keys.lookups()),
+            ("data_keys", self.data_keys.lookups()),
+            ("private_keys", self.private_keys.lookups()),
+            ("tokens", self.tokens.lookups()),
+        ]
     }
 
     /// The versions behind the caches.

@@ -4,7 +4,7 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use super::{Epochs, Generations};
+use super::{Epochs, Generations, Lookups};
 use crate::error::Result;
 
 /// Rows by key, each with the version of its scope from before it was loaded. Absent rows are not remembered: guessed keys would push
@@ -35,8 +35,7 @@ impl<K: Hash + Eq + Clone, V> RowCache<K, V> {
     /// The row, from memory if that is known to be up to date, else through `load`, which is not polled otherwise.
     pub(crate) async fn get(&self, key: &K, load: impl Future<Output = Result<Option<V>>>) -> Result<Option<Arc<V>>> {
         if self.epochs.fresh()
-            && let Some((row, at)) = self.rows.get(key)
-            && at == self.version(key)
+            && let Some((row, _)) = self.rows.get_if(key, |(_, at)| *at == self.version(key))
         {
             return Ok(Some(row));
         }
@@ -56,6 +55,11 @@ impl<K: Hash + Eq + Clone, V> RowCache<K, V> {
             self.rows.put(key.clone(), (Arc::clone(&row), version));
         }
         Ok(Some(row))
+    }
+
+    /// All lookups so far.
+    pub(crate) fn lookups(&self) -> Lookups {
+        self.rows.lookups()
     }
 
     fn version(&self, key: &K) -> i64 {

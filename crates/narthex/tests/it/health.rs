@@ -96,6 +96,8 @@ async fn ops_10_metrics_count_everything_and_name_nobody() {
         "narthex_db_batches_total",
         "narthex_db_queue_depth",
         "narthex_jobs_oldest_due_seconds",
+        "narthex_cache_hits_total",
+        "narthex_cache_misses_total",
         "narthex_signing_key_age_seconds",
         "narthex_rate_limited_total",
         "narthex_open_connections",
