@@ -18,6 +18,7 @@ mod permissions;
 mod portal_links;
 mod races;
 mod revocation;
+mod role_deletion;
 mod role_races;
 mod roles;
 mod seal;

@@ -48,8 +48,10 @@ async fn rbac_07_of_two_changes_that_close_a_circle_the_second_to_commit_fails()
     assert_eq!(rival.fails().await, SERIALIZATION_FAILURE);
 
     // The other way round the product's own transaction meets the rival's, runs again and refuses.
-    let (c, d) = (f.role(new("c")).await, f.role(new("d")).await);
-    let rival = Rival::begin(&f, &format!("UPDATE roles SET extends_role_id = {} WHERE id = {}", d.id.0, c.id.0)).await;
+    let (third, fourth) = (f.role(new("c")).await, f.role(new("d")).await);
+    let rival =
+        Rival::begin(&f, &format!("UPDATE roles SET extends_role_id = {} WHERE id = {}", fourth.id.0, third.id.0))
+            .await;
     let (core, environment, by) = (f.core.clone(), f.env(), f.by.clone());
     let both = tokio::spawn(async move {
         // Touches the rival's row as well, so that it waits.
