@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use hyper::body::Incoming;
-use narthex_core::environments::Environment;
+use narthex_core::environments::{self, Environment};
 use narthex_core::{Error, Kind};
 use narthex_rpc::{Connection, Limits, Pipeline, Rpcs, StartError};
 
@@ -40,7 +40,7 @@ impl Server {
         let started = Instant::now();
         match peer.door {
             Door::Admin => return self.admin(&request).await,
-            Door::Redirect => return redirect(&request),
+            Door::Redirect => return self.redirect(&request).await,
             _ => {}
         }
         let (client, tls) = self.see_through_proxies(&mut request, peer);
@@ -119,6 +119,41 @@ impl Server {
             "/metrics" => metrics_page::serve(&self.state).await,
             _ => reply::not_found(),
         }
+    }
+
+    /// Sends browsers from http to the origin of the environment that they named; to no Host that is not registered. Anything but a
+    /// plain visit is refused: it has put its credentials on the wire in clear already.
+    async fn redirect(&self, request: &Request<Incoming>) -> Response<Body> {
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            return reply::plain_error(StatusCode::FORBIDDEN, 7, "PERMISSION_DENIED", "https is required");
+        }
+        let environment = match self.environment_in_plain(request).await {
+            Ok(environment) => environment,
+            Err(error) => return refused(&error),
+        };
+        let path = request.uri().path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+        let Ok(location) = HeaderValue::from_str(&format!("{}{path}", environment.origin)) else {
+            return reply::not_found();
+        };
+        let mut response = reply::empty(StatusCode::PERMANENT_REDIRECT);
+        response.headers_mut().insert(header::LOCATION, location);
+        response
+    }
+
+    /// The environment of a Host whose port is the plain listener's.
+    async fn environment_in_plain(&self, request: &Request<Incoming>) -> Result<Arc<Environment>, Error> {
+        let unknown = || Error::new(Kind::NotFound, "no environment at this host");
+        let host = host(request).ok_or_else(unknown)?;
+        let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+        let name = host.rsplit_once(':').filter(|(_, port)| is_port(port)).map_or(host, |(name, _)| name);
+        let core = &self.state.core;
+        if let Some(environment) = environments::by_host(core, name).await? {
+            return Ok(environment);
+        }
+        // Origins with a port of their own all have that of the product's own environment.
+        let system = environments::system(core).await?.ok_or_else(unknown)?;
+        let (_, port) = system.domain.rsplit_once(':').ok_or_else(unknown)?;
+        environments::by_host(core, &format!("{name}:{port}")).await?.ok_or_else(unknown)
     }
 
     /// Who the client is and whether it uses TLS, as far as trusted proxies say; the Host that they forward replaces theirs.
@@ -245,24 +280,4 @@ fn refused(error: &Error) -> Response<Body> {
     }
     tracing::error!(?error, "the environment of a request cannot be read");
     reply::plain_error(StatusCode::SERVICE_UNAVAILABLE, 14, "UNAVAILABLE", "temporarily unavailable, retry")
-}
-
-/// Sends browsers from http to https; anything else would have put its credentials on the wire in clear already.
-fn redirect(request: &Request<Incoming>) -> Response<Body> {
-    let safe = matches!(*request.method(), Method::GET | Method::HEAD);
-    let target = host(request).filter(|_| safe).and_then(|host| {
-        let name = host
-            .rsplit_once(':')
-            .map_or(host, |(name, port)| if port.bytes().all(|b| b.is_ascii_digit()) { name } else { host });
-        let path = request.uri().path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-        HeaderValue::from_str(&format!("https://{name}{path}")).ok()
-    });
-    match target {
-        Some(target) => {
-            let mut response = reply::empty(StatusCode::PERMANENT_REDIRECT);
-            response.headers_mut().insert(header::LOCATION, target);
-            response
-        }
-        None => reply::plain_error(StatusCode::FORBIDDEN, 7, "PERMISSION_DENIED", "https is required"),
-    }
 }

@@ -87,15 +87,22 @@ async fn limits_per_address_see_the_client_behind_the_proxy() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_plain_listener_beside_tls_only_sends_browsers_to_https() {
-    let harness =
-        Harness::serve(&[("server.http_listen", "127.0.0.1:0"), ("server.base_domain", "localhost")]).await.unwrap();
+async fn the_plain_listener_beside_tls_only_sends_browsers_to_registered_origins() {
+    let keys = [("server.http_listen", "127.0.0.1:0"), ("server.base_domain", "localhost")];
+    let harness = Harness::serve(&keys).await.unwrap();
     let base = harness.running().http_url.clone();
-    let reply = harness
-        .send(&base, Protocol::H1, Request::get(format!("{base}/a?b=c")).header("host", "dev.localhost:80"), "")
-        .await;
-    assert_eq!((reply.status.as_u16(), reply.header("location")), (308, Some("https://dev.localhost/a?b=c")));
-    let reply =
-        harness.send(&base, Protocol::H1, Request::post(format!("{base}/oauth/token")), "client_secret=x").await;
-    assert_eq!(reply.status, 403);
+    let port = harness.running().dev_url.rsplit(':').next().unwrap();
+    let visit = async |host: &str| {
+        let request = Request::get(format!("{base}/a?b=c")).header("host", host);
+        let reply = harness.send(&base, Protocol::H1, request, "").await;
+        (reply.status.as_u16(), reply.header("location").map(str::to_owned))
+    };
+    for host in ["dev.localhost", "DEV.localhost:80", "dev.localhost:8080"] {
+        assert_eq!(visit(host).await, (308, Some(format!("https://dev.localhost:{port}/a?b=c"))), "{host}");
+    }
+    for host in ["evil.example", "dev.localhost.evil.example", "localhost", ""] {
+        assert_eq!(visit(host).await, (404, None), "{host}");
+    }
+    let request = Request::post(format!("{base}/oauth/token")).header("host", "dev.localhost");
+    assert_eq!(harness.send(&base, Protocol::H1, request, "client_secret=x").await.status, 403);
 }
