@@ -11,7 +11,10 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use narthex_api::scalekit::v1::organizations as wire;
+use narthex_api::scalekit::v1::organizations::{
+    self as wire, delete_organization_request as delete, get_organization_request as get,
+    update_organization_request as update,
+};
 
 use crate::answers::{self, Decision};
 use crate::harness::{Connection, Harness, Minted, Protocol, Reply, frame};
@@ -108,20 +111,13 @@ async fn foreign_ids(engine: Engine) {
         let path = percent_encoding::utf8_percent_encode(&id, percent_encoding::NON_ALPHANUMERIC).to_string();
         let base = format!("/api/v1/organizations/{path}");
         let change = json!({"display_name": "Mine now"});
-        use wire::{
-            delete_organization_request as delete, get_organization_request as get,
-            update_organization_request as update,
-        };
         // (What else the contract asks of an id may be found first: then it is 3, on both.)
         let twins = [
             (
                 dev.rest("GET", &base, None).await,
                 dev.grpc(
                     "GetOrganization",
-                    &wire::GetOrganizationRequest {
-                        identities: Some(get::Identities::Id(id.clone())),
-                        ..Default::default()
-                    },
+                    &wire::GetOrganizationRequest { identities: Some(get::Identities::Id(id.clone())) },
                 )
                 .await,
             ),
@@ -136,7 +132,6 @@ async fn foreign_ids(engine: Engine) {
                             ..Default::default()
                         }),
                         update_mask: Some(prost_types::FieldMask { paths: vec!["display_name".into()] }),
-                        ..Default::default()
                     },
                 )
                 .await,
@@ -145,10 +140,7 @@ async fn foreign_ids(engine: Engine) {
                 dev.rest("DELETE", &base, None).await,
                 dev.grpc(
                     "DeleteOrganization",
-                    &wire::DeleteOrganizationRequest {
-                        identities: Some(delete::Identities::Id(id.clone())),
-                        ..Default::default()
-                    },
+                    &wire::DeleteOrganizationRequest { identities: Some(delete::Identities::Id(id.clone())) },
                 )
                 .await,
             ),
@@ -177,11 +169,7 @@ async fn foreign_ids(engine: Engine) {
     // By external id.
     let rest = dev.rest("GET", "/api/v1/organizations:external/foreign", None).await;
     assert_ne!(rest.code, 0, "{rest:?}");
-    use wire::get_organization_request::Identities;
-    let message = wire::GetOrganizationRequest {
-        identities: Some(Identities::ExternalId("foreign".into())),
-        ..Default::default()
-    };
+    let message = wire::GetOrganizationRequest { identities: Some(get::Identities::ExternalId("foreign".into())) };
     assert_eq!(dev.grpc("GetOrganization", &message).await.code, 5);
     assert_eq!(dev.grpc("GetOrganizationByExternalId", &message).await.code, 5);
     assert_eq!(prd.organization(&foreign).await, before, "nothing of it has changed");
@@ -232,12 +220,10 @@ async fn what_may_be_changed(engine: Engine) {
         "metadata.plan",
         "",
     ] {
-        use wire::update_organization_request::Identities;
         let message = wire::UpdateOrganizationRequest {
-            identities: Some(Identities::Id(first.clone())),
+            identities: Some(update::Identities::Id(first.clone())),
             organization: Some(wire::UpdateOrganization { display_name: Some("By mask".into()), ..Default::default() }),
             update_mask: Some(prost_types::FieldMask { paths: vec!["display_name".into(), mask.into()] }),
-            ..Default::default()
         };
         let grpc = dev.grpc("UpdateOrganization", &message).await;
         assert_eq!(grpc.code, 3, "{mask}: {grpc:?}");
@@ -346,7 +332,7 @@ async fn mgmt_03_two_callers_on_one_request_are_never_one_caller() {
     };
     let viewer = members::create(harness.core(), environment.workspace_id, new).await.expect("a member");
     let viewer =
-        tokens::mint_member(harness.core(), &viewer, std::time::Duration::from_secs(600)).await.expect("a token");
+        tokens::mint_member(harness.core(), &viewer, std::time::Duration::from_mins(10)).await.expect("a token");
     let viewer = viewer.access_token;
     let base = harness.running().dev_url.clone();
     let body = json!({"display_name": "Whose?"}).to_string();
@@ -518,7 +504,7 @@ async fn wire(base: &str, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(format!("127.0.0.1:{port}")).await.expect("a connection");
     stream.write_all(bytes).await.ok();
     let mut answer = Vec::new();
-    let mut buffer = [0; 16 * 1024];
+    let mut buffer = vec![0; 16 * 1024];
     while let Ok(Ok(read)) = tokio::time::timeout(std::time::Duration::from_millis(700), stream.read(&mut buffer)).await
     {
         if read == 0 {

@@ -151,14 +151,13 @@ impl Place {
     fn json(&self, value: &str, body: Body) -> Option<String> {
         let all: Vec<&Field> = self.way.iter().copied().chain([self.field]).collect();
         let inside = match body {
-            Body::None => return None,
             Body::Whole => &all[..],
             Body::Field(name)
                 if all[0].name == name && all.len() > 1 && all[0].cardinality != Cardinality::Repeated =>
             {
                 &all[1..]
             }
-            Body::Field(_) => return None,
+            Body::None | Body::Field(_) => return None,
         };
         // A map's entry is no message in JSON: its key stands where a name would.
         let mut text = value.to_owned();
@@ -331,6 +330,39 @@ async fn malformed_messages(engine: Engine) {
     assert_eq!(rows(harness.core()).await, before);
 }
 
+/// Path variables and queries that are no such fields; how many were sent.
+async fn malformed_queries(caller: &mut Caller, method: &'static Method) -> usize {
+    let mut sent = 0;
+    for http in method.http.iter().filter(|http| http.body == Body::None) {
+        for field in method.input.fields.iter().filter(|field| !is_path_variable(http, field)) {
+            let bad: &[&str] = match field.kind {
+                Kind::String => &["a%00b", "%ff", "%ed%a0%80"],
+                Kind::Bool => &["yes", "2"],
+                Kind::Enum(_) => &["NO_SUCH_VALUE", "1.5"],
+                Kind::Int32 | Kind::Uint32 | Kind::Int64 | Kind::Uint64 => {
+                    &["abc", "1.5", "99999999999999999999", "0x10"]
+                }
+                _ => continue,
+            };
+            for value in bad {
+                let target = format!("{}?{}={value}", path(http, "org_85734290159350400"), field.name);
+                let place = format!("{} {target}", http.verb);
+                assert_malformed(&caller.rest((method, http), &target, "", &place).await, Some(field), &place);
+                sent += 1;
+            }
+        }
+        if http.template.contains('{') {
+            for value in ["a%00b", "%ff", "%c0%af"] {
+                let place = format!("{} {} {value}", http.verb, http.template);
+                let code = caller.rest((method, http), &path(http, value), "", &place).await.code;
+                assert!(matches!(code, 3 | 5), "{place}: {code}");
+                sent += 1;
+            }
+        }
+    }
+    sent
+}
+
 async fn malformed_json(engine: Engine) {
     let Some(harness) = Harness::start_on(engine).await else { return };
     let mut caller = Caller::new(&harness).await;
@@ -404,34 +436,7 @@ async fn malformed_json(engine: Engine) {
                 }
             }
         }
-        // Queries.
-        for http in method.http.iter().filter(|http| http.body == Body::None) {
-            for field in method.input.fields.iter().filter(|field| !is_path_variable(http, field)) {
-                let bad: &[&str] = match field.kind {
-                    Kind::String => &["a%00b", "%ff", "%ed%a0%80"],
-                    Kind::Bool => &["yes", "2"],
-                    Kind::Enum(_) => &["NO_SUCH_VALUE", "1.5"],
-                    Kind::Int32 | Kind::Uint32 | Kind::Int64 | Kind::Uint64 => {
-                        &["abc", "1.5", "99999999999999999999", "0x10"]
-                    }
-                    _ => continue,
-                };
-                for value in bad {
-                    let target = format!("{}?{}={value}", path(http, "org_85734290159350400"), field.name);
-                    let place = format!("{} {target}", http.verb);
-                    assert_malformed(&caller.rest((method, http), &target, "", &place).await, Some(field), &place);
-                    sent += 1;
-                }
-            }
-            if http.template.contains('{') {
-                for value in ["a%00b", "%ff", "%c0%af"] {
-                    let place = format!("{} {} {value}", http.verb, http.template);
-                    let code = caller.rest((method, http), &path(http, value), "", &place).await.code;
-                    assert!(matches!(code, 3 | 5), "{place}: {code}");
-                    sent += 1;
-                }
-            }
-        }
+        sent += malformed_queries(&mut caller, method).await;
     }
     assert!(sent > 1_500, "{sent}");
     assert_eq!(rows(harness.core()).await, before);

@@ -134,7 +134,7 @@ impl Dev {
         let (mut block, mut buffer) = (String::new(), [0; 4096]);
         while !block.contains("operator token") {
             let read =
-                tokio::time::timeout(Duration::from_secs(60), out.read(&mut buffer)).await.expect("it starts in time");
+                tokio::time::timeout(Duration::from_mins(1), out.read(&mut buffer)).await.expect("it starts in time");
             let read = read.expect("its output");
             assert!(read > 0, "the program ended: {block}{}", program.text());
             block.push_str(&String::from_utf8_lossy(&buffer[..read]));

@@ -1,5 +1,6 @@
 //! Mistake 15 of DESIGN §6: every secret that a run makes, looked for in everything that the run leaves behind or shows.
 
+use std::fmt::Write as _;
 use std::path::Path;
 
 use base64::Engine as _;
@@ -31,11 +32,10 @@ impl Secrets {
     fn assert_absent(&self, place: &str, text: &[u8]) {
         for (name, value) in &self.0 {
             let raw = value.as_bytes();
-            let hex: String = raw.iter().map(|byte| format!("{byte:02x}")).collect();
             let mut spellings = vec![
                 value.clone(),
-                hex.to_uppercase(),
-                hex,
+                hex(raw).to_uppercase(),
+                hex(raw),
                 STANDARD_NO_PAD.encode(raw),
                 URL_SAFE_NO_PAD.encode(raw),
                 value.chars().rev().collect(),
@@ -44,7 +44,7 @@ impl Secrets {
             let decoded = [STANDARD_NO_PAD.decode(value.trim_end_matches('=')), URL_SAFE_NO_PAD.decode(value)];
             let decoded: Vec<Vec<u8>> = decoded.into_iter().flatten().filter(|bytes| bytes.len() >= 16).collect();
             for bytes in &decoded {
-                spellings.push(bytes.iter().map(|byte| format!("{byte:02x}")).collect());
+                spellings.push(hex(bytes));
             }
             for spelling in &spellings {
                 assert!(!contains(text, spelling.as_bytes()), "{name} stands in {place} as {spelling}");
@@ -59,10 +59,16 @@ impl Secrets {
             0x04,
         ];
         assert!(!contains(text, &private_key), "a private key stands in {place}");
-        let hex: String = private_key.iter().map(|byte| format!("{byte:02x}")).collect();
-        assert!(!contains(text, hex.as_bytes()), "a private key stands in {place} as hex");
+        assert!(!contains(text, hex(&private_key).as_bytes()), "a private key stands in {place} as hex");
         assert!(!contains(text, b"PRIVATE KEY"), "a private key stands in {place}");
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("a String takes everything");
+        text
+    })
 }
 
 fn contains(text: &[u8], part: &[u8]) -> bool {

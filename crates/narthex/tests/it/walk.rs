@@ -147,7 +147,7 @@ async fn operator(harness: &Harness, role: FixedRole) -> Who {
     };
     let member = members::create(harness.core(), environment.workspace_id, new).await.expect("a member");
     let token =
-        tokens::mint_member(harness.core(), &member, std::time::Duration::from_secs(3600)).await.expect("a token");
+        tokens::mint_member(harness.core(), &member, std::time::Duration::from_hours(1)).await.expect("a token");
     let permissions = member.permissions_in(environment.id);
     Who {
         name: format!("an operator who is {role:?}"),
@@ -156,7 +156,7 @@ async fn operator(harness: &Harness, role: FixedRole) -> Who {
     }
 }
 
-async fn everybody(harness: &Harness) -> Vec<Who> {
+async fn callers(harness: &Harness) -> Vec<Who> {
     let nobody = |name: &str, token: &str| Who { name: name.to_owned(), token: Some(token.to_owned()), caller: None };
     let mut all = vec![
         Who { name: "nobody".to_owned(), token: None, caller: Some(Caller::Anonymous) },
@@ -176,24 +176,26 @@ async fn everybody(harness: &Harness) -> Vec<Who> {
     all
 }
 
+/// Connections that share the work.
+const LANES: usize = 8;
+
 async fn walk(engine: Engine) {
     let Some(harness) = Harness::start_on(engine).await else { return };
     let mut rpcs = Rpcs::new();
     narthex::services::register(&mut rpcs, harness.core());
     let rpcs = Arc::new(rpcs);
-    let everybody = Arc::new(everybody(&harness).await);
+    let who_calls = Arc::new(callers(&harness).await);
     let base = harness.running().http_url.clone();
 
-    const LANES: usize = 8;
-    let mut lanes = Vec::new();
+    let mut workers = Vec::new();
     for lane in 0..LANES {
-        let (everybody, base, rpcs) = (everybody.clone(), base.clone(), rpcs.clone());
-        lanes.push(tokio::spawn(async move {
+        let (who_calls, base, rpcs) = (who_calls.clone(), base.clone(), rpcs.clone());
+        workers.push(tokio::spawn(async move {
             let mut lines = Lines::open(&base).await;
             // Refusals by code, and requests that reached a handler.
             let mut counts = std::collections::BTreeMap::<i32, usize>::new();
             for method in METHODS.iter().skip(lane).step_by(LANES) {
-                for who in everybody.iter() {
+                for who in who_calls.iter() {
                     for way in Way::all(method) {
                         let place = format!("{} as {} by {way:?}", method.path, who.name);
                         let got = lines.ask(method, way, who.token.as_deref(), &place).await;
@@ -223,8 +225,8 @@ async fn walk(engine: Engine) {
         }));
     }
     let mut total = std::collections::BTreeMap::<i32, usize>::new();
-    for lane in lanes {
-        for (code, count) in lane.await.expect("every decision is as expected") {
+    for worker in workers {
+        for (code, count) in worker.await.expect("every decision is as expected") {
             *total.entry(code).or_default() += count;
         }
     }
@@ -258,7 +260,7 @@ async fn ctl_10_an_operator_of_another_workspace_is_refused_on_every_rpc() {
         role: FixedRole::Owner,
     };
     let member = members::create(core, workspace, new).await.expect("a member");
-    let token = tokens::mint_member(core, &member, std::time::Duration::from_secs(3600)).await.expect("a token");
+    let token = tokens::mint_member(core, &member, std::time::Duration::from_hours(1)).await.expect("a token");
     let mut lines = Lines::open(&harness.running().http_url).await;
     let mut refused = 0;
     for method in METHODS.iter().filter(|method| method.auth.kinds & !kind::NONE != 0) {
