@@ -49,12 +49,13 @@ pub trait Gate: Send + Sync + 'static {
 
     /// Who holds the first valid one of these bearer tokens, and the environment they act in. UNAUTHENTICATED if none is valid,
     /// with the message `Token empty` if there is none. `env_domain` is the header `x-env-domain`, which chooses the environment
-    /// of an operator.
+    /// of an operator. PERMISSION_DENIED if the caller may not call from `peer`.
     fn authenticate(
         &self,
         host_environment: &Arc<Environment>,
         bearers: &[&str],
         env_domain: Option<&str>,
+        peer: IpAddr,
     ) -> impl Future<Output = Result<(Caller, Arc<Environment>), Error>> + Send;
 
     /// Counts the request against the rate limits, once, before its caller is known (`caller` is `None`).
@@ -84,8 +85,9 @@ impl<G: Gate> Gate for Arc<G> {
         host_environment: &Arc<Environment>,
         bearers: &[&str],
         env_domain: Option<&str>,
+        peer: IpAddr,
     ) -> impl Future<Output = Result<(Caller, Arc<Environment>), Error>> + Send {
-        G::authenticate(self, host_environment, bearers, env_domain)
+        G::authenticate(self, host_environment, bearers, env_domain, peer)
     }
 
     fn admit(

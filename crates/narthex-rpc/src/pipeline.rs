@@ -284,7 +284,7 @@ impl<G: Gate> Pipeline<G> {
         }
         let bearers: Vec<&str> = bearers(&parts.headers).collect();
         let env_domain = parts.headers.get(X_ENV_DOMAIN).and_then(|value| value.to_str().ok());
-        let (caller, environment) = self.gate.authenticate(&environment, &bearers, env_domain).await?;
+        let (caller, environment) = self.gate.authenticate(&environment, &bearers, env_domain, connection.peer).await?;
         progress.environment = Some(environment);
         let caller = progress.caller.insert(caller);
         let organization_client = matches!(caller, Caller::OrganizationClient { .. }) && method.organization_client;

@@ -60,6 +60,11 @@ pub(crate) fn assemble(
     };
     for (fields, text) in Query::new(message, query.unwrap_or_default(), taken) {
         let fields = fields?;
+        // Another member of the path's oneof names another thing: which of the two is meant must not be a matter of order.
+        if let Some(variable) = binding.variables.iter().find(|v| v.oneof.is_some() && v.oneof == fields[0].oneof) {
+            let problem = Malformed::new(format!("cannot stand beside {} in the path", variable.name));
+            return Err(problem.within(fields[0].name));
+        }
         mask_given |= mask.is_some_and(|mask| mask.number == fields[0].number);
         put_query(&fields, &text, &mut out)?;
     }

@@ -320,7 +320,12 @@ impl Writer {
                 if !from_queue || alone.is_some() || count >= BATCH || started.elapsed() > BATCH_TIME {
                     return None;
                 }
-                match queue.try_pop()? {
+                // Gives the core away once before it commits: whoever shares the core with it can hand in more for the same fsync.
+                let more = queue.try_pop().or_else(|| {
+                    std::thread::yield_now();
+                    queue.try_pop()
+                });
+                match more? {
                     Work::Closure(job) => {
                         count += 1;
                         Some(job)

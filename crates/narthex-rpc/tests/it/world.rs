@@ -97,6 +97,7 @@ impl Gate for TestGate {
         environment: &Arc<Environment>,
         bearers: &[&str],
         env_domain: Option<&str>,
+        _: IpAddr,
     ) -> Result<(Caller, Arc<Environment>), Error> {
         if bearers.is_empty() {
             return Err(Error::unauthenticated("Token empty"));
