@@ -7,7 +7,7 @@ use narthex_api::contract::Method;
 use narthex_core::caller::kind;
 use narthex_core::environments::{self, Environment};
 use narthex_core::ids::EnvId;
-use narthex_core::{Caller, Core, Error, Kind, tokens};
+use narthex_core::{Caller, Core, Error, Kind, clients, tokens};
 use narthex_rpc::{Connection, Outcome, RateLimitInfo};
 
 use crate::dev::Helpers;
@@ -84,8 +84,12 @@ impl narthex_rpc::Gate for Gate {
         host_environment: &Arc<Environment>,
         bearers: &[&str],
         env_domain: Option<&str>,
+        peer: IpAddr,
     ) -> Result<(Caller, Arc<Environment>), Error> {
         let found = tokens::authenticate(&self.0.core, host_environment, bearers, env_domain).await?;
+        if let Caller::Client { environment, client_id } = &found.0 {
+            clients::check_address(&self.0.core, *environment, client_id, peer).await?;
+        }
         // Counted here and not in `admit`, which is asked before anybody is known: else a stranger could use up the allowance of an
         // environment with tokens that nobody issued.
         let State { limiter, .. } = &*self.0;

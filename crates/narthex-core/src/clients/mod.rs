@@ -1,10 +1,16 @@
 //! Clients: applications, API credentials, machine credentials of organizations and of resources.
 
+mod allowlist;
+pub mod applications;
+pub mod machines;
+pub mod redirects;
 mod secrets;
-mod store;
+pub(crate) mod store;
+pub(crate) mod validation;
 
 use std::sync::Arc;
 
+pub use allowlist::{Cidr, Family, IpAllowlist, check_address, family_of};
 pub(crate) use secrets::insert as insert_secret;
 pub use secrets::{
     LastUsed, NewSecret, SecretStatus, StoredSecret, add_secret, authenticate, delete_secret, flush_last_used,
@@ -20,7 +26,7 @@ use crate::clock::Timestamp;
 use crate::core::Core;
 use crate::environments::EnvironmentKind;
 use crate::error::{Error, Kind, Result};
-use crate::ids::{EnvId, Ids, KeyId, OrganizationId};
+use crate::ids::{EnvId, Ids, KeyId, OrganizationId, ResourceId};
 
 /// What a client is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -73,6 +79,22 @@ impl ClientKind {
         !matches!(self, Self::Organization | Self::Resource)
     }
 
+    /// The name on the wire (`Client.client_type`); None for kinds that are no applications.
+    pub const fn wire_name(self) -> Option<&'static str> {
+        match self {
+            Self::Env => Some("ENV"),
+            Self::WebApp => Some("WEB_APP"),
+            Self::Spa => Some("SPA"),
+            Self::Native => Some("NTV"),
+            Self::Organization | Self::Resource => None,
+        }
+    }
+
+    /// Public clients have no secret, always prove themselves by PKCE, and never reach the management API.
+    pub const fn is_public(self) -> bool {
+        matches!(self, Self::Spa | Self::Native)
+    }
+
     /// The grants that a client of this kind can be given (oauth-oidc reference §14.1).
     pub const fn grants(self) -> &'static [&'static str] {
         match self {
@@ -92,6 +114,31 @@ pub struct CustomClaim {
     pub value: String,
 }
 
+/// How a client came to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ClientOrigin {
+    /// An administrator made it.
+    Administrator = 0,
+    /// It registered itself (RFC 7591).
+    Registered = 1,
+    /// It is described by a document at its `client_id`.
+    MetadataDocument = 2,
+}
+
+/// What a client that registered itself says of itself: unverified, shown as such.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Presentation {
+    /// Home page.
+    pub client_uri: String,
+    /// Logo.
+    pub logo_uri: String,
+    /// Terms of service.
+    pub tos_uri: String,
+    /// Privacy policy.
+    pub policy_uri: String,
+}
+
 /// A client with its secrets' records.
 #[derive(Clone)]
 #[allow(clippy::struct_excessive_bools)] // independent switches of the contract
@@ -105,7 +152,7 @@ pub struct Client {
     /// Organization, for organization clients.
     pub organization: Option<OrganizationId>,
     /// Resource, for resource clients.
-    pub resource: Option<i64>,
+    pub resource: Option<ResourceId>,
     /// Kind.
     pub kind: ClientKind,
     /// The environment's default application, which cannot be deleted.
@@ -138,6 +185,14 @@ pub struct Client {
     pub back_channel_logout_uris: Vec<String>,
     /// Where a login may be started, or empty.
     pub initiate_login_uri: String,
+    /// Where its credentials may be used from; None is anywhere.
+    pub ip_allowlist: Option<IpAllowlist>,
+    /// How it came to be.
+    pub origin: ClientOrigin,
+    /// The document that describes it, or empty.
+    pub metadata_uri: String,
+    /// What it says of itself.
+    pub presentation: Presentation,
     /// Tokens issued before this are refused; real time.
     pub tokens_valid_after: Timestamp,
     /// Creation.
@@ -239,6 +294,10 @@ impl NewClient {
             post_logout_redirect_uris: Vec::new(),
             back_channel_logout_uris: Vec::new(),
             initiate_login_uri: String::new(),
+            ip_allowlist: None,
+            origin: ClientOrigin::Administrator,
+            metadata_uri: String::new(),
+            presentation: Presentation::default(),
             tokens_valid_after: Timestamp(0),
             created_at: now,
             updated_at: now,
@@ -266,6 +325,21 @@ pub async fn get(core: &Core, environment: EnvId, client_id: &str) -> Result<Opt
     let client = core.caches.clients.get(&key, load).await?;
     // Ids are unique over all environments; an id of another one is nobody here.
     Ok(client.filter(|client| client.environment == environment))
+}
+
+/// A client as the database has it now, with the last uses of its secrets, which the cache may not have.
+pub async fn read(core: &Core, environment: EnvId, client_id: &str) -> Result<Client> {
+    let found = store::load(&mut *core.db.reader().await?, client_id).await?;
+    found.filter(|client| client.environment == environment).ok_or_else(not_found)
+}
+
+/// A client that was just made, and its first secret, where it has one: the only time that the secret can be read. A request that is
+/// sent again with its `idempotency-key` finds the client without it.
+pub struct Created {
+    /// The client.
+    pub client: Client,
+    /// Its secret.
+    pub secret: Option<crate::seal::Secret<String>>,
 }
 
 /// Makes a client. INVALID_ARGUMENT if a supplied id is taken.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use aws_lc_rs::constant_time;
 use narthex_db::{DbError, FromRow, Row, Tx, p};
 
-use super::{Client, get, not_found};
+use super::{Client, ClientKind, get, not_found, store};
 use crate::cache::{self, Bump};
 use crate::clock::Timestamp;
 use crate::core::Core;
@@ -165,12 +165,13 @@ pub async fn add_secret(
     client_id: &str,
     created_by: &str,
 ) -> Result<NewSecret> {
-    let client = get(core, environment, client_id).await?.ok_or_else(not_found)?;
+    let client_id = client_id.to_owned();
     let secret = NewSecret::generate(&core.ids, &core.random, kind, created_by, core.clock.now());
     let record = secret.record.clone();
     let bump = core
         .db
         .write(async move |tx| {
+            let client = of_environment(tx, environment, &client_id).await?;
             insert(tx, &client, &record).await?;
             raise(tx).await
         })
@@ -187,11 +188,11 @@ pub async fn set_secret_status(
     secret: ClientSecretId,
     status: SecretStatus,
 ) -> Result<()> {
-    let client = get(core, environment, client_id).await?.ok_or_else(not_found)?;
-    let now = core.clock.now();
+    let (client_id, now) = (client_id.to_owned(), core.clock.now());
     let bump = core
         .db
         .write(async move |tx| {
+            let client = of_environment(tx, environment, &client_id).await?;
             if status == SecretStatus::Active {
                 let sql = "SELECT COUNT(*) FROM client_secrets WHERE client_id = $1 AND status = 0 AND id <> $2";
                 let (others,): (i64,) = tx.one(sql, &p![&client.client_id, secret]).await?;
@@ -207,12 +208,18 @@ pub async fn set_secret_status(
     Ok(())
 }
 
-/// Deletes a secret, which counts at once. Tokens got with it live until they expire.
+/// Deletes a secret, which counts at once. Tokens got with it live until they expire. The last secret of an organization or resource
+/// client stays: INVALID_ARGUMENT, with the text that an SDK's test compares (oauth-oidc reference §15.1).
 pub async fn delete_secret(core: &Core, environment: EnvId, client_id: &str, secret: ClientSecretId) -> Result<()> {
-    let client = get(core, environment, client_id).await?.ok_or_else(not_found)?;
+    let client_id = client_id.to_owned();
     let bump = core
         .db
         .write(async move |tx| {
+            let client = of_environment(tx, environment, &client_id).await?;
+            let is_last = client.secrets.len() == 1 && client.secrets[0].id == secret;
+            if is_last && matches!(client.kind, ClientKind::Organization | ClientKind::Resource) {
+                return Err(Error::new(Kind::InvalidArgument, "last client cannot be deleted"));
+            }
             let sql = "DELETE FROM client_secrets WHERE id = $1 AND client_id = $2";
             let deleted = tx.execute(sql, &p![secret, &client.client_id]).await?;
             found(deleted)?;
@@ -221,6 +228,12 @@ pub async fn delete_secret(core: &Core, environment: EnvId, client_id: &str, sec
         .await?;
     core.caches.apply(bump);
     Ok(())
+}
+
+/// The client, read in the transaction that changes its secrets.
+async fn of_environment(tx: &mut Tx, environment: EnvId, client_id: &str) -> Result<Client> {
+    let client = store::load(tx, client_id).await?;
+    client.filter(|client| client.environment == environment).ok_or_else(not_found)
 }
 
 fn found(rows: u64) -> Result<()> {

@@ -1,6 +1,7 @@
 //! `grant_type=client_credentials` (RFC 6749 §4.4; oauth-oidc reference §6.2).
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ pub struct ClientCredentials {
     pub audience: Option<String>,
     /// `resource` (RFC 8707).
     pub resource: Option<String>,
+    /// Where the request came from, for clients that are bound to addresses; None only where there is no network in between.
+    pub address: Option<IpAddr>,
 }
 
 /// A token answer.
@@ -55,6 +58,7 @@ pub enum OAuthCode {
     InvalidScope,
     InvalidTarget,
     AccessDenied,
+    AddressNotAllowed,
     ServerError,
     TemporarilyUnavailable,
 }
@@ -70,7 +74,7 @@ impl OAuthCode {
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::InvalidScope => "invalid_scope",
             Self::InvalidTarget => "invalid_target",
-            Self::AccessDenied => "access_denied",
+            Self::AccessDenied | Self::AddressNotAllowed => "access_denied",
             Self::ServerError => "server_error",
             Self::TemporarilyUnavailable => "temporarily_unavailable",
         }
@@ -80,6 +84,7 @@ impl OAuthCode {
     pub const fn status(self) -> u16 {
         match self {
             Self::InvalidClient => 401,
+            Self::AddressNotAllowed => 403,
             Self::ServerError => 500,
             Self::TemporarilyUnavailable => 503,
             _ => 400,
@@ -132,6 +137,7 @@ pub async fn issue_client_credentials(
         return Err(refuse(clients::get(core, environment.id, &request.client_id).await?.as_deref()));
     };
     let client = client.as_ref();
+    check_address(client, request.address)?;
     check_grant(client)?;
     check_target(client, &request)?;
     let (granted, scope) = grant_scopes(client, request.scope.as_deref())?;
@@ -157,6 +163,16 @@ fn refuse(known: Option<&Client>) -> TokenError {
             TokenError::new(OAuthCode::UnauthorizedClient, "public clients have no credentials of their own")
         }
         _ => TokenError::new(OAuthCode::InvalidClient, "client authentication failed"),
+    }
+}
+
+/// After the secret: who does not know it learns nothing about addresses.
+fn check_address(client: &Client, address: Option<IpAddr>) -> Result<(), TokenError> {
+    match (&client.ip_allowlist, address) {
+        (Some(list), Some(address)) if !list.admits(address) => {
+            Err(TokenError::new(OAuthCode::AddressNotAllowed, "the client may not be used from this address"))
+        }
+        _ => Ok(()),
     }
 }
 

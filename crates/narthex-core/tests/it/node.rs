@@ -25,6 +25,7 @@ pub fn credentials(client_id: &str, secret: &str) -> ClientCredentials {
         scope: None,
         audience: None,
         resource: None,
+        address: None,
     }
 }
 

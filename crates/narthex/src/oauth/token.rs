@@ -71,7 +71,7 @@ async fn exchange(
         ));
     }
     let client = client_auth::present(&head.headers, &form)?;
-    client_credentials(state, environment, client, &form).await
+    client_credentials(state, environment, client, &form, client_address).await
 }
 
 async fn client_credentials(
@@ -79,6 +79,7 @@ async fn client_credentials(
     environment: &Arc<Environment>,
     client: Presented,
     form: &Form,
+    client_address: IpAddr,
 ) -> Result<IssuedToken, OAuthError> {
     // Asked before, counted after: a stranger who knows a client's id, which is public, cannot use up its allowance.
     let Presented { client_id, secret, basic } = client;
@@ -92,6 +93,7 @@ async fn client_credentials(
         scope: text("scope"),
         audience: text("audience"),
         resource: text("resource"),
+        address: Some(client_address),
     };
     let issued = tokens::issue_client_credentials(&state.core, environment, credentials)
         .await

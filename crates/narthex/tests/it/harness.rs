@@ -325,6 +325,7 @@ impl Harness {
             scope: None,
             audience: None,
             resource: None,
+            address: None,
         };
         let issued = tokens::issue_client_credentials(core, environment, credentials).await.expect("a token");
         (client.client_id, issued.access_token)

@@ -15,11 +15,13 @@ use narthex_rpc::Rpcs;
 use crate::answers::{self, Decision};
 use crate::harness::{Connection, Harness, Minted, Protocol, frame};
 
-/// An API client, or an operator where clients are not let in, with a kept connection per protocol.
+/// An API client, an operator where clients are not let in, or a user's session where operators are not either, with a kept connection
+/// per protocol.
 struct Caller {
     base: String,
     client: String,
     operator: String,
+    session: String,
     h1: Connection,
     h2: Connection,
 }
@@ -28,13 +30,18 @@ impl Caller {
     async fn new(harness: &Harness) -> Self {
         let (client, _) = harness.mint(Minted::Client, harness.env_id()).await;
         let (operator, _) = harness.mint(Minted::Member, harness.env_id()).await;
+        let (session, _) = harness.mint(Minted::Session, harness.env_id()).await;
         let base = harness.running().http_url.clone();
         let open = async |protocol| Connection::open(&base, protocol, None).await.expect("a connection");
-        Self { h1: open(Protocol::H1).await, h2: open(Protocol::H2).await, base, client, operator }
+        Self { h1: open(Protocol::H1).await, h2: open(Protocol::H2).await, base, client, operator, session }
     }
 
     fn bearer(&self, method: &Method) -> String {
-        let token = if method.auth.kinds & kind::CLIENT == 0 { &self.operator } else { &self.client };
+        let token = match method.auth.kinds {
+            kinds if kinds & kind::CLIENT != 0 => &self.client,
+            kinds if kinds & kind::WORKSPACE != 0 => &self.operator,
+            _ => &self.session,
+        };
         format!("Bearer {token}")
     }
 
