@@ -187,6 +187,8 @@ id!(/// An organization.
     OrganizationId, "organization", "org_");
 id!(/// A user of an environment.
     UserId, "user", "usr_");
+id!(/// What is known of a user.
+    UserProfileId, "user profile", "usp_");
 id!(/// A session of any kind: browser session, portal session, connected-account session.
     SessionId, "session", "ses_");
 id!(/// The record of a client secret.
@@ -209,6 +211,18 @@ id!(/// A connected account.
     ConnectedAccountId, "connected account", "ca_");
 id!(/// A client's signing-key record (`Client.keyId`).
     KeyId, "key", "key_");
+id!(/// An API token.
+    ApiTokenId, "token", "apit_");
+id!(/// A domain of an organization.
+    DomainId, "domain", "dom_");
+id!(/// A resource (MCP server).
+    ResourceId, "resource", "res_", "app_");
+id!(/// A scope of an environment.
+    ScopeId, "scope", "scp_", "scope_");
+id!(/// A user's consent to a client of a resource.
+    ConsentId, "consent", "usrcnst_");
+id!(/// A connection: a way to sign in at somebody else's.
+    ConnectionId, "connection", "conn_");
 
 #[cfg(test)]
 mod tests {

@@ -1,28 +1,37 @@
 //! The product, one module per noun. It knows neither HTTP nor protobuf: callers hand in typed values, and get typed values or an
 //! [`Error`] with a public and a private half.
 
+pub mod api_tokens;
 pub mod cache;
 pub mod caller;
 pub mod clients;
 pub mod clock;
+pub mod consents;
 pub mod core;
 pub mod counters;
+pub mod dns;
+pub mod domains;
 pub mod environments;
 pub mod error;
 pub mod events;
 pub mod idempotency;
 pub mod ids;
+pub mod invitations;
 pub mod jobs;
 pub mod keys;
+mod listing;
 pub mod members;
+pub mod memberships;
 pub mod nodes;
 pub mod organizations;
 pub mod pages;
 pub mod permissions;
 pub mod portal_links;
 pub mod random;
+pub mod resources;
 pub mod roles;
 pub mod schema;
+pub mod scopes;
 pub mod seal;
 pub mod seed;
 pub mod sessions;
@@ -30,6 +39,7 @@ pub mod sessions;
 pub mod testing;
 pub mod tokens;
 pub mod user_attributes;
+pub mod users;
 
 pub use caller::Caller;
 pub use clock::{Clock, Timestamp};

@@ -26,6 +26,19 @@ const MIGRATIONS: &[(u32, &str, Text)] = &[
         },
     ),
     (10, "roles", Text::Both(include_str!("../migrations/0010_roles.sql"))),
+    (20, "users", Text::Both(include_str!("../migrations/0020_users.sql"))),
+    (
+        21,
+        "user_search",
+        Text::Each {
+            sqlite: include_str!("../migrations/0021_user_search.sqlite.sql"),
+            postgres: include_str!("../migrations/0021_user_search.postgres.sql"),
+        },
+    ),
+    (30, "clients", Text::Both(include_str!("../migrations/0030_clients.sql"))),
+    (40, "api_tokens", Text::Both(include_str!("../migrations/0040_api_tokens.sql"))),
+    (41, "session_details", Text::Both(include_str!("../migrations/0041_session_details.sql"))),
+    (42, "domains", Text::Both(include_str!("../migrations/0042_domains.sql"))),
 ];
 
 /// The texts of all migrations for both engines.

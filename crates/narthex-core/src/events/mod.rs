@@ -4,6 +4,7 @@ pub mod audit;
 mod catalogue;
 mod envelope;
 pub mod json;
+mod redaction;
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use narthex_db::{Tx, p};
 
 pub use catalogue::*;
+pub(crate) use redaction::redact;
 
 use crate::caller::Caller;
 use crate::clock::Timestamp;

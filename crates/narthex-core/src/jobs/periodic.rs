@@ -10,7 +10,7 @@ use super::{leases, store};
 use crate::clock::Timestamp;
 use crate::core::Core;
 use crate::error::Result;
-use crate::{counters, events, organizations};
+use crate::{counters, events, organizations, resources, users};
 
 /// Rows of one transaction.
 pub(crate) const CHUNK: i64 = 500;
@@ -71,7 +71,7 @@ macro_rules! expired {
 
 const HOUR: Duration = Duration::from_hours(1);
 
-static SWEEPS: [Periodic; 7] = [
+static SWEEPS: [Periodic; 12] = [
     Periodic {
         name: "counters",
         every: Duration::from_secs(5),
@@ -84,9 +84,24 @@ static SWEEPS: [Periodic; 7] = [
         look: Look::AnyOnSqlite("SELECT 1 FROM organization_search_pending LIMIT 1"),
         run: Run::Chunk(|tx, _| Box::pin(organizations::index_pending(tx))),
     },
+    Periodic {
+        name: "user_search",
+        every: Duration::from_secs(2),
+        look: Look::AnyOnSqlite("SELECT 1 FROM user_search_pending LIMIT 1"),
+        run: Run::Chunk(|tx, _| Box::pin(users::index_pending(tx))),
+    },
+    expired!("invitation_tokens", "token_hash", HOUR),
+    expired!("event_subjects", "user_id, event_id", HOUR),
+    expired!("event_redactions", "event_id", HOUR),
     expired!("portal_links", "id", Duration::from_mins(1)),
     expired!("idempotency_keys", "environment_id, caller, name", Duration::from_mins(5)),
     expired!("deleted_organizations", "id", HOUR),
+    Periodic {
+        name: "registered_clients",
+        every: HOUR,
+        look: Look::Due(resources::clients::UNUSED_SINCE),
+        run: Run::Chunk(|tx, now| Box::pin(resources::clients::sweep(tx, now))),
+    },
     Periodic {
         name: "dead_jobs",
         every: HOUR,

@@ -36,7 +36,11 @@ pub struct Handlers {
 impl Handlers {
     /// The handlers of the core's own jobs.
     pub fn core() -> Self {
-        Self { kinds: BTreeMap::new() }.with(&crate::organizations::CASCADE, crate::organizations::cascade)
+        Self { kinds: BTreeMap::new() }
+            .with(&crate::organizations::CASCADE, crate::organizations::cascade)
+            .with(&crate::domains::POLL, crate::domains::poll)
+            .with(&crate::resources::CASCADE, crate::resources::cascade)
+            .with(&crate::users::ERASE, crate::users::erase)
     }
 
     /// Adds the handler of `kind`. It may be run twice for one job, and is stopped when the kind's lease ends.

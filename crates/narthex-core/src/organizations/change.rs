@@ -19,7 +19,7 @@ use crate::events::{self, Actor, NewEvent};
 use crate::idempotency::{self, IdempotencyKey};
 use crate::ids::{EnvId, EventId, OrganizationId};
 use crate::jobs::{self, Job, NewJob};
-use crate::{clients, counters, portal_links, roles, sessions};
+use crate::{api_tokens, clients, counters, domains, memberships, portal_links, roles, sessions};
 
 /// Sessions that one transaction ends: each is a row and the version of its cache scope.
 const SESSIONS: i64 = 200;
@@ -208,13 +208,14 @@ where
     F: Fn(&mut Organization) -> Result<()> + Send + 'static,
 {
     let (now, by, event_id) = (core.clock.now(), by.clone(), EventId::new(&core.ids));
-    core.db
+    let (organization, bumps) = core
+        .db
         .write_for(share(environment), async move |tx| {
             let before = store::load(tx, environment, &identity).await?.ok_or_else(not_found)?;
             let mut after = before.clone();
             edit(&mut after)?;
             if after == before {
-                return Ok(after);
+                return Ok((after, Vec::new()));
             }
             after.updated_at = now.max(before.updated_at);
             let search_text = search::text(&after);
@@ -224,10 +225,20 @@ where
             }
             let updated = new_event(event_id, &after, events::ORGANIZATION_UPDATED, &by, None, after.updated_at);
             events::append(tx, updated).await?;
-            Ok(after)
+            // Validating an API token answers with the external id, from memory.
+            let bumps = if after.external_id == before.external_id {
+                Vec::new()
+            } else {
+                api_tokens::void_of_organization(tx, after.id).await?
+            };
+            Ok((after, bumps))
         })
         .await
-        .map_err(duplicate)
+        .map_err(duplicate)?;
+    for bump in bumps {
+        core.caches.apply(bump);
+    }
+    Ok(organization)
 }
 
 /// Deletes an organization: from this moment it is not found, its external id and slug are free, and its sessions end. What else
@@ -249,7 +260,11 @@ pub async fn delete(core: &Core, environment: EnvId, by: &Actor, identity: Ident
             let payload = json!({ "organization": organization.id.to_string() });
             let job = NewJob { id: job_id, kind: &CASCADE, environment, payload, run_at: now };
             jobs::enqueue(tx, &job, now).await?;
-            end_access(tx, organization.id, now).await
+            // At once, however many there are; the rows of API tokens go in jobs. The names of domains are free again likewise.
+            let mut bumps = api_tokens::void_of_organization(tx, organization.id).await?;
+            domains::purge(tx, organization.id).await?;
+            bumps.extend(end_access(tx, organization.id, now).await?);
+            Ok(bumps)
         })
         .await?;
     for bump in bumps {
@@ -271,13 +286,21 @@ pub async fn cascade(core: Arc<Core>, job: Job) -> Result<()> {
     let text = job.payload.get("organization").and_then(Value::as_str).unwrap_or_default();
     let organization =
         OrganizationId::parse(text).ok_or_else(|| Error::internal("a cascade without an organization"))?;
+    let environment = job.environment;
     loop {
         let now = core.clock.now();
         let (rows, bumps) = core
             .db
-            .write_for(share(job.environment), async move |tx| {
-                let bumps = end_access(tx, organization, now).await?;
-                let rows = portal_links::purge(tx, organization).await? + roles::purge(tx, organization).await?;
+            .write_for(share(environment), async move |tx| {
+                let mut bumps = end_access(tx, organization, now).await?;
+                // Members first: roles that somebody holds cannot go.
+                let (mut rows, ended) = memberships::purge(tx, environment, organization, now).await?;
+                bumps.extend(ended);
+                bumps.extend(api_tokens::purge_of_organization(tx, organization).await?);
+                rows += portal_links::purge(tx, organization).await? + domains::purge(tx, organization).await?;
+                if rows == 0 {
+                    rows += roles::purge(tx, organization).await?;
+                }
                 Ok::<_, Error>((rows, bumps))
             })
             .await?;

@@ -18,7 +18,7 @@ pub use change::{
 pub(crate) use change::{Creation, data, prepare, share};
 pub use feature::{Feature, Features};
 pub use list::{LIST, SEARCH, list, search};
-pub(crate) use search::index_pending;
+pub(crate) use search::{index_pending, normalise};
 pub use session_policy::{SessionPolicy, SessionPolicyChange};
 pub(crate) use store::load;
 
@@ -129,7 +129,7 @@ pub enum Patch<T> {
 }
 
 impl<T> Patch<T> {
-    fn apply(self, field: &mut Option<T>) {
+    pub(crate) fn apply(self, field: &mut Option<T>) {
         match self {
             Self::Keep => {}
             Self::Clear => *field = None,

@@ -12,7 +12,7 @@ const CHUNK: i64 = 100;
 
 /// One spelling for what people take for equal: composed, without case, control characters as spaces. Going through upper case folds
 /// `ß` with `ss` and both small sigmas, as Unicode's full case folding does.
-pub(super) fn normalise(text: &str) -> String {
+pub(crate) fn normalise(text: &str) -> String {
     text.nfc()
         .flat_map(char::to_uppercase)
         .flat_map(char::to_lowercase)

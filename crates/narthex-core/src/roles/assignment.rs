@@ -164,3 +164,13 @@ pub async fn replace(
     }
     Ok(changed)
 }
+
+/// A role that can be held in an organization.
+pub(crate) async fn by_id(
+    tx: &mut Tx,
+    environment: EnvId,
+    organization: OrganizationId,
+    id: RoleId,
+) -> Result<Option<Role>> {
+    store::visible_by_id(tx, environment, Scope::Organization(organization), id).await
+}

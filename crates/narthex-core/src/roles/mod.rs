@@ -6,11 +6,13 @@ mod chain;
 mod change;
 mod defaults;
 mod delete;
+mod holders;
 mod read;
 mod store;
 
 use serde_json::{Value, json};
 
+pub(crate) use assignment::by_id;
 pub use assignment::{
     Reference, assign, default_creator, default_member, effective_permissions, of_membership, replace, resolve,
     unassign, unassign_all, with_bases,

@@ -1,7 +1,15 @@
 //! Sessions: what a token names with `sid`, so that it can be ended before it expires.
 
+mod details;
+mod end;
+mod list;
+
 use std::sync::Arc;
 use std::time::Duration;
+
+pub use details::{AuthenticatedClient, Description, Details, Device, Location, Status, describe};
+pub use end::{end, end_all};
+pub use list::{Filter, LIST, list, of_browser};
 
 use narthex_db::{DbError, FromRow, Row, Tx, p};
 
@@ -15,7 +23,7 @@ use crate::ids::{ConnectedAccountId, EnvId, MemberId, OrganizationId, PortalLink
 const KEPT: Duration = Duration::from_hours(30 * 24);
 
 const COLUMNS: &str = "id, environment_id, kind, user_id, organization_id, connected_account_id, portal_link_id, member_id, features, \
-     permissions, created_at, expires_at, revoked_at";
+     permissions, created_at, expires_at, revoked_at, idle_expires_at";
 
 /// Whose session it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -59,12 +67,14 @@ pub struct Session {
     pub expires_at: Timestamp,
     /// When it was ended.
     pub revoked_at: Option<Timestamp>,
+    /// End, if it is not used before.
+    pub idle_expires_at: Option<Timestamp>,
 }
 
 impl Session {
     /// Whether it counts.
     pub fn is_live(&self, now: Timestamp) -> bool {
-        self.revoked_at.is_none() && now < self.expires_at
+        self.revoked_at.is_none() && now < self.expires_at && self.idle_expires_at.is_none_or(|end| now < end)
     }
 }
 
@@ -144,6 +154,7 @@ impl NewSession {
             created_at: now,
             expires_at: now.plus(self.lifetime),
             revoked_at: None,
+            idle_expires_at: None,
         }
     }
 }
@@ -174,6 +185,7 @@ impl FromRow for Session {
             created_at: row.get(10)?,
             expires_at: row.get(11)?,
             revoked_at: row.get(12)?,
+            idle_expires_at: row.get(13)?,
         })
     }
 }
@@ -189,8 +201,9 @@ pub async fn open(core: &Core, environment: EnvId, new: NewSession) -> Result<Se
 /// Inserts a session within a transaction of the caller's.
 pub async fn insert(tx: &mut Tx, session: &Session) -> Result<()> {
     let list = |values: &Vec<String>| serde_json::to_string(values).map_err(Error::internal);
-    let sql =
-        format!("INSERT INTO sessions ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)");
+    let sql = format!(
+        "INSERT INTO sessions ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
+    );
     tx.execute(
         &sql,
         &p![
@@ -207,6 +220,7 @@ pub async fn insert(tx: &mut Tx, session: &Session) -> Result<()> {
             session.created_at,
             session.expires_at,
             session.revoked_at,
+            session.idle_expires_at,
         ],
     )
     .await?;
@@ -264,6 +278,37 @@ pub async fn revoke_of_organization(
     let sql = "UPDATE sessions SET revoked_at = $1 WHERE id IN \
                (SELECT id FROM sessions WHERE organization_id = $2 AND revoked_at IS NULL ORDER BY id LIMIT $3) RETURNING id";
     let ended: Vec<(SessionId,)> = tx.all(sql, &p![now, organization, limit]).await?;
+    let mut bumps = Vec::with_capacity(ended.len());
+    for (id,) in ended {
+        bumps.push(bump(tx, id).await?);
+    }
+    Ok(bumps)
+}
+
+/// Ends up to `limit` live sessions of a user, in one organization or in all, within the transaction that ends what they rest on.
+/// Apply the bumps after the commit.
+pub async fn revoke_of_user(
+    tx: &mut Tx,
+    environment: EnvId,
+    user: UserId,
+    organization: Option<OrganizationId>,
+    limit: i64,
+    now: Timestamp,
+) -> Result<Vec<Bump>> {
+    let ended: Vec<(SessionId,)> = match organization {
+        None => {
+            let sql = "UPDATE sessions SET revoked_at = $1 WHERE id IN \
+                       (SELECT id FROM sessions WHERE environment_id = $2 AND user_id = $3 AND revoked_at IS NULL \
+                       ORDER BY id LIMIT $4) RETURNING id";
+            tx.all(sql, &p![now, environment, user, limit]).await?
+        }
+        Some(organization) => {
+            let sql = "UPDATE sessions SET revoked_at = $1 WHERE id IN \
+                       (SELECT id FROM sessions WHERE environment_id = $2 AND user_id = $3 AND organization_id = $5 \
+                       AND revoked_at IS NULL ORDER BY id LIMIT $4) RETURNING id";
+            tx.all(sql, &p![now, environment, user, limit, organization]).await?
+        }
+    };
     let mut bumps = Vec::with_capacity(ended.len());
     for (id,) in ended {
         bumps.push(bump(tx, id).await?);

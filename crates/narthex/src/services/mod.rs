@@ -1,9 +1,14 @@
 //! The RPCs that are built: one module per service of the contract, each a thin mapping between messages and the core.
 
+pub mod api_tokens;
+pub mod clients;
+pub mod domains;
 pub mod organizations;
 pub mod roles;
+pub mod sessions;
 mod structs;
 pub mod user_attributes;
+pub mod users;
 
 use std::sync::Arc;
 
@@ -12,7 +17,12 @@ use narthex_rpc::Rpcs;
 
 /// Registers every built RPC.
 pub fn register(rpcs: &mut Rpcs, core: &Arc<Core>) {
+    clients::register(rpcs, core);
+    api_tokens::register(rpcs, core);
+    domains::register(rpcs, core);
     organizations::register(rpcs, core);
+    sessions::register(rpcs, core);
     roles::register(rpcs, core);
     user_attributes::register(rpcs, core);
+    users::register(rpcs, core);
 }

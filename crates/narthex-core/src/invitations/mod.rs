@@ -1,0 +1,182 @@
+//! Invitations: the way into a membership that waits for its user.
+//!
+//! The secret of a link is kept as its SHA-256 only, so a reminder cannot repeat one: it gets a secret of its own beside those sent
+//! before, with the same end. No mail is written here yet; whoever sends it takes the secret of [`NewToken`] into its job, sealed, in
+//! the transaction that issues it.
+
+use std::time::Duration;
+
+use narthex_db::{Tx, p};
+
+use crate::clock::Timestamp;
+use crate::core::Core;
+use crate::environments::{AuthenticationMode, Environment};
+use crate::error::{Error, Kind, Result};
+use crate::events::{self, Actor, NewEvent};
+use crate::ids::{EventId, OrganizationId, UserId};
+use crate::memberships::{self, Membership, State, Status};
+use crate::organizations::{self, share};
+use crate::seal::{Secret, sha256};
+use crate::users::{self, Identity, UserManagement};
+
+/// Characters of a secret: about 256 bits.
+const LENGTH: usize = 43;
+/// Secrets of one invitation that are good at once; the oldest goes.
+const TOKENS: i64 = 5;
+/// How often one invitation can be sent again: each is a mail to somebody who has not asked for it.
+const RESENDS: i32 = 50;
+
+/// The secret of a link, made outside of the transaction.
+pub struct NewToken {
+    secret: Secret<String>,
+    hash: [u8; 32],
+}
+
+impl NewToken {
+    /// A random one.
+    pub fn new(core: &Core) -> Self {
+        let secret = core.random.base62(LENGTH);
+        Self { hash: sha256(secret.as_bytes()), secret: Secret::new(secret) }
+    }
+
+    /// What the link has to carry.
+    pub fn secret(&self) -> &Secret<String> {
+        &self.secret
+    }
+
+    /// Makes the secret good for a membership until `expires_at`.
+    pub(crate) async fn issue(
+        &self,
+        tx: &mut Tx,
+        membership: &Membership,
+        expires_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<()> {
+        tx.execute(
+            "INSERT INTO invitation_tokens (token_hash, environment_id, organization_id, user_id, created_at, expires_at) \
+             VALUES ($1, $2, $3, $4, $5, $6)",
+            &p![
+                self.hash.to_vec(),
+                membership.environment,
+                membership.organization,
+                membership.user,
+                now.0,
+                expires_at.0
+            ],
+        )
+        .await?;
+        Ok(())
+    }
+}
+
+/// An invitation, as its sender sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invitation {
+    /// Where to.
+    pub organization: OrganizationId,
+    /// Who.
+    pub user: UserId,
+    /// Who invites.
+    pub inviter_email: Option<String>,
+    /// State.
+    pub status: Status,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it runs out.
+    pub expires_at: Timestamp,
+    /// When it was last sent again.
+    pub resent_at: Option<Timestamp>,
+    /// How often it was.
+    pub resent_count: i32,
+}
+
+/// When an invitation made now runs out.
+pub(crate) fn end(settings: &UserManagement, now: Timestamp) -> Timestamp {
+    let minutes = u64::try_from(settings.invitation_expiry_minutes).unwrap_or(0);
+    now.plus(Duration::from_mins(minutes))
+}
+
+/// Makes every secret of an invitation worthless.
+pub(crate) async fn revoke(tx: &mut Tx, organization: OrganizationId, user: UserId) -> Result<()> {
+    let sql = "DELETE FROM invitation_tokens WHERE organization_id = $1 AND user_id = $2";
+    tx.execute(sql, &p![organization, user]).await?;
+    Ok(())
+}
+
+/// Sends an invitation again. One that still runs keeps its end and the links sent before; one that has run out gets a new end, needs a
+/// seat again, and its old links stay worthless.
+///
+/// NOT_FOUND for an unknown organization, user or membership. FAILED_PRECONDITION for whoever is a member already or was put aside,
+/// without full-stack authentication, and after the fiftieth time.
+pub async fn resend(
+    core: &Core,
+    environment: &Environment,
+    by: &Actor,
+    organization: OrganizationId,
+    user: UserId,
+) -> Result<Invitation> {
+    if environment.authentication_mode == AuthenticationMode::Modular {
+        return Err(Error::new(Kind::FailedPrecondition, "invitations need full-stack authentication"));
+    }
+    let (environment, now, by) = (environment.id, core.clock.now(), by.clone());
+    let (event, token) = (EventId::new(&core.ids), NewToken::new(core));
+    core.db
+        .write_for(share(environment), async move |tx| {
+            let id = organizations::Identity::Id(organization);
+            let organization = organizations::load(tx, environment, &id).await?.ok_or_else(organizations::not_found)?;
+            let user = users::load(tx, environment, &Identity::Id(user)).await?.ok_or_else(users::not_found)?;
+            let found = memberships::load(tx, environment, organization.id, user.id).await?;
+            let mut membership = found.ok_or_else(memberships::not_found)?;
+            if membership.state != State::Invited {
+                return Err(Error::new(Kind::FailedPrecondition, "the invitation has been accepted already"));
+            }
+            if membership.resent_count >= RESENDS {
+                let text = format!("the invitation has been sent again {RESENDS} times");
+                return Err(Error::new(Kind::FailedPrecondition, text));
+            }
+            let renewed = membership.status(now) == Status::InviteExpired;
+            let expires_at = match membership.expires_at {
+                Some(end) if !renewed => end,
+                _ => {
+                    let settings = users::load_user_management(tx, environment).await?;
+                    memberships::take_seat(tx, &organization, &settings, now).await?;
+                    revoke(tx, organization.id, user.id).await?;
+                    end(&settings, now)
+                }
+            };
+            membership.expires_at = Some(expires_at);
+            membership.resent_at = Some(now);
+            membership.resent_count += 1;
+            membership.updated_at = now.max(membership.updated_at);
+            memberships::store_update(tx, &membership).await?;
+            token.issue(tx, &membership, expires_at, now).await?;
+            let sql = "DELETE FROM invitation_tokens WHERE organization_id = $1 AND user_id = $2 AND token_hash NOT IN \
+                       (SELECT token_hash FROM invitation_tokens WHERE organization_id = $1 AND user_id = $2 \
+                       ORDER BY created_at DESC, token_hash LIMIT $3)";
+            tx.execute(sql, &p![organization.id, user.id, TOKENS]).await?;
+            if renewed {
+                let view = users::view(tx, user.clone(), now).await?;
+                let event = NewEvent {
+                    id: event,
+                    environment,
+                    organization: Some(organization.id),
+                    kind: events::USER_ORGANIZATION_INVITATION,
+                    occurred_at: now,
+                    actor: by.clone(),
+                    data: users::member_data(&organization, &view.user, &view.identities),
+                };
+                users::append(tx, event, user.id).await?;
+            }
+            Ok(Invitation {
+                organization: organization.id,
+                user: user.id,
+                inviter_email: membership.inviter_email.clone(),
+                status: membership.status(now),
+                created_at: membership.invited_at.unwrap_or(membership.created_at),
+                expires_at,
+                resent_at: membership.resent_at,
+                resent_count: membership.resent_count,
+            })
+        })
+        .await
+}
