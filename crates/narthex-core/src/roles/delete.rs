@@ -6,7 +6,7 @@ use narthex_db::{DbError, Tx, p};
 
 use super::change::{event, organization_of};
 use super::defaults;
-use super::{Base, Reference, Role, Scope, chain, not_found, store};
+use super::{Base, Reference, Role, Scope, chain, holders, not_found, store};
 use crate::clock::Timestamp;
 use crate::core::Core;
 use crate::error::{Error, Kind, Result};
@@ -14,10 +14,10 @@ use crate::events::{self, Actor};
 use crate::ids::{EnvId, EventId, OrganizationId, RoleId};
 use crate::organizations::share;
 
-/// Memberships, or organizations' defaults, that one transaction changes.
+/// Rows that one transaction removes.
 const CHUNK: i64 = 500;
-/// Roles that one transaction gives another base: each is an event.
-const REBASED: i64 = 100;
+/// Memberships that get another role, and roles that get another base, in one transaction: each is an event.
+const TOLD: i64 = 100;
 /// Runs that may meet somebody who is just getting the role.
 const TRIES: u32 = 8;
 
@@ -37,7 +37,8 @@ pub async fn delete(
     let deleted = EventId::new(&core.ids);
     let mut tries = 0;
     loop {
-        let extending = extending(core, environment, scope, &name).await?;
+        let (holders, extending) =
+            if replacement.is_none() { (0, 0) } else { told(core, environment, scope, &name).await? };
         let removal = Removal {
             environment,
             scope,
@@ -46,6 +47,7 @@ pub async fn delete(
             by: by.clone(),
             now: core.clock.now(),
             deleted,
+            shifted: (0..=holders).map(|_| EventId::new(&core.ids)).collect(),
             rebased: (0..=extending).map(|_| EventId::new(&core.ids)).collect(),
         };
         let run = core.db.write_for(share(environment), async move |tx| removal.run(tx).await).await;
@@ -59,12 +61,14 @@ pub async fn delete(
     }
 }
 
-/// How many roles extend a role, as far as one transaction is concerned: so many events it needs ids for.
-async fn extending(core: &Core, environment: EnvId, scope: Scope, name: &str) -> Result<usize> {
+/// How many memberships hold a role and how many roles extend it, as far as one transaction is concerned: so many events it needs ids
+/// for, and one more to tell that none is left.
+async fn told(core: &Core, environment: EnvId, scope: Scope, name: &str) -> Result<(usize, usize)> {
     let tx = &mut *core.db.reader().await?;
     // Whether there is such a role is for the transaction to say.
-    let Some(role) = store::find(tx, environment, scope, name).await? else { return Ok(0) };
-    Ok(store::extending(tx, environment, role.id, REBASED).await?.len())
+    let Some(role) = store::find(tx, environment, scope, name).await? else { return Ok((0, 0)) };
+    let holders = holders::some(tx, environment, role.id, TOLD).await?.len();
+    Ok((holders, store::extending(tx, environment, role.id, TOLD).await?.len()))
 }
 
 enum Progress {
@@ -81,6 +85,8 @@ struct Removal {
     by: Actor,
     now: Timestamp,
     deleted: EventId,
+    /// Ids for the events of memberships that get another role.
+    shifted: Vec<EventId>,
     /// Ids for the events of roles that get another base.
     rebased: Vec<EventId>,
 }
@@ -94,14 +100,14 @@ impl Removal {
         }
         let is_free = match &self.replacement {
             None => {
-                if store::is_held(tx, &role).await? {
+                if holders::any(tx, &role, self.now).await? {
                     // SDK tests compare this text (control plane reference §15.2).
                     return Err(refused("role cannot be deleted as it is assigned to users"));
                 }
                 if !store::extending(tx, self.environment, role.id, 1).await?.is_empty() {
                     return Err(refused("role cannot be deleted as other roles extend it"));
                 }
-                true
+                holders::forget(tx, &role, CHUNK).await?
             }
             Some(replacement) => {
                 let target =
@@ -110,7 +116,7 @@ impl Removal {
                     let text = "must be another role";
                     return Err(Error::invalid("reassign_role_name", "role.other", text));
                 }
-                let is_moved = store::move_holders(tx, &role, target.id, CHUNK).await?;
+                let is_moved = holders::shift(tx, &role, target.id, &self.by, &self.shifted, self.now).await?;
                 self.rebase(tx, &role, &target).await? && is_moved
             }
         };

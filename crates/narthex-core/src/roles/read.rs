@@ -7,7 +7,7 @@ use narthex_db::{Tx, p};
 use super::chain::{self, Granted, Held};
 use super::change::organization_of;
 use super::store::{self, select};
-use super::{Role, Scope, not_found};
+use super::{Role, Scope, holders, not_found};
 use crate::core::Core;
 use crate::error::Result;
 use crate::ids::{EnvId, RoleId};
@@ -150,21 +150,12 @@ pub async fn dependents(core: &Core, environment: EnvId, name: String) -> Result
 
 /// How many users hold a role directly: in the environment, or in one organization.
 pub async fn users_count(core: &Core, environment: EnvId, scope: Scope, name: String) -> Result<u32> {
+    let now = core.clock.now();
     core.db
         .read(async move |tx| {
             organization_of(tx, environment, scope).await?;
             let role = store::visible(tx, environment, scope, &name).await?.ok_or_else(not_found)?;
-            match scope {
-                Scope::Environment => {
-                    let sql = "SELECT COUNT(DISTINCT user_id) FROM membership_roles WHERE environment_id = $1 AND role_id = $2";
-                    count(tx, sql, &p![environment, role.id]).await
-                }
-                Scope::Organization(organization) => {
-                    let sql = "SELECT COUNT(*) FROM membership_roles \
-                               WHERE environment_id = $1 AND role_id = $2 AND organization_id = $3";
-                    count(tx, sql, &p![environment, role.id, organization]).await
-                }
-            }
+            holders::count(tx, &role, scope, now).await
         })
         .await
 }

@@ -208,38 +208,6 @@ pub(super) async fn extending(tx: &mut Tx, environment: EnvId, role: RoleId, lim
     Ok(tx.all(sql, &p![environment, role, limit]).await?)
 }
 
-/// Whether anybody holds a role.
-pub(super) async fn is_held(tx: &mut Tx, role: &Role) -> Result<bool> {
-    let sql = "SELECT user_id FROM membership_roles WHERE environment_id = $1 AND role_id = $2 LIMIT 1";
-    Ok(tx.opt::<(i64,)>(sql, &p![role.environment, role.id]).await?.is_some())
-}
-
-/// Gives up to `limit` holders of a role another one instead, which they may hold already; true when none is left.
-pub(super) async fn move_holders(tx: &mut Tx, role: &Role, target: RoleId, limit: i64) -> Result<bool> {
-    let holders: Vec<(i64, i64)> = tx
-        .all(
-            "SELECT organization_id, user_id FROM membership_roles WHERE environment_id = $1 AND role_id = $2 \
-             ORDER BY organization_id, user_id LIMIT $3",
-            &p![role.environment, role.id, limit],
-        )
-        .await?;
-    let Some(&(organization, user)) = holders.last() else { return Ok(true) };
-    tx.execute(
-        "INSERT INTO membership_roles (environment_id, organization_id, user_id, role_id) \
-         SELECT environment_id, organization_id, user_id, CAST($3 AS BIGINT) FROM membership_roles \
-         WHERE environment_id = $1 AND role_id = $2 AND (organization_id, user_id) <= ($4, $5) \
-         ON CONFLICT (organization_id, user_id, role_id) DO NOTHING",
-        &p![role.environment, role.id, target, organization, user],
-    )
-    .await?;
-    tx.execute(
-        "DELETE FROM membership_roles WHERE environment_id = $1 AND role_id = $2 AND (organization_id, user_id) <= ($3, $4)",
-        &p![role.environment, role.id, organization, user],
-    )
-    .await?;
-    Ok(i64::try_from(holders.len()).is_ok_and(|moved| moved < limit))
-}
-
 /// Takes a role away as the default of up to `limit` organizations; true when none is left.
 pub(super) async fn forget_default(tx: &mut Tx, role: RoleId, limit: i64) -> Result<bool> {
     let sql = "DELETE FROM organization_default_roles WHERE organization_id IN \

@@ -1,13 +1,16 @@
 //! Roles deleted: what keeps them, who takes their place, what goes with them.
 
+use narthex_core::events::Actor;
 use narthex_core::ids::{RoleId, UserId};
+use narthex_core::memberships::Addition;
 use narthex_core::organizations::{self, Identity};
-use narthex_core::roles::{self, Defaults, Include, NewRole, Reference, Scope};
+use narthex_core::roles::{self, Defaults, Include, NewRole, Reference, Role, Scope};
 use narthex_core::schema::Schema;
 use narthex_core::{Kind, jobs};
 use narthex_db::p;
 
 use crate::fixture::{assert_invalid, assert_not_found};
+use crate::people::{People, direct};
 use crate::roles::{assert_refused, extending, fixture, granting, named, new};
 
 const ENVIRONMENT: Scope = Scope::Environment;
@@ -197,5 +200,46 @@ narthex_db::on_each_engine! { &Schema::new().migrations();
         assert_eq!(f.number("SELECT COUNT(*) FROM membership_roles").await, 1);
         assert_eq!(f.number("SELECT COUNT(*) FROM organization_default_roles").await, 0);
         f.delete_role(ENVIRONMENT, "everywhere", None).await.unwrap_err();
+    }
+
+    async fn rbac_08_members_whose_role_is_replaced_are_told_of(db: TestDb) {
+        let p = People::on(db).await;
+        let (acme, other) = (p.organization("Acme").await, p.organization("Other").await);
+        let (old, next) = (p.role("old").await, p.role("next").await);
+        let with = |organization, email: &str, roles: &[&Role]| Addition {
+            roles: roles.iter().map(|role| Reference::Id(role.id)).collect(),
+            ..direct(organization, email)
+        };
+        let one = p.add(with(acme, "one@example.com", &[&old])).await.unwrap().user.id;
+        let two = p.add(with(other, "two@example.com", &[&old, &next])).await.unwrap().user.id;
+        p.add(with(acme, "three@example.com", &[&next])).await.unwrap();
+        let before = p.event_types().await.len();
+        let by = Actor::from(&narthex_core::Caller::Client { environment: p.env(), client_id: "skc_1".into() });
+        roles::delete(p.core(), p.env(), ENVIRONMENT, &by, "old".into(), Some(named("next"))).await.unwrap();
+        let told: Vec<_> = p.events().await.split_off(before);
+        assert!(told.iter().all(|event| event.kind == "user.organization_membership_updated" && event.actor == "client:skc_1"));
+        let bodies: Vec<serde_json::Value> = told.iter().map(|event| serde_json::from_str(&event.body).unwrap()).collect();
+        let whom: Vec<_> = bodies.iter().map(|body| (&body["organization_id"], &body["data"]["user"]["id"])).collect();
+        let expected = [(acme.to_string(), one.to_string()), (other.to_string(), two.to_string())].map(|(o, u)| (o.into(), u.into()));
+        assert_eq!(whom, expected.iter().map(|(o, u)| (o, u)).collect::<Vec<_>>());
+        for user in [one, two] {
+            let held = &p.get(user).await.unwrap().memberships[0].roles;
+            assert_eq!(held.iter().map(|role| role.name.as_str()).collect::<Vec<_>>(), ["next"]);
+        }
+    }
+
+    async fn rbac_08_rbac_12_an_invitation_that_ran_out_holds_nothing(db: TestDb) {
+        let p = People::on(db).await;
+        let acme = p.organization("Acme").await;
+        let role = p.role("guest").await;
+        let invited = Addition { invite: true, roles: vec![Reference::Id(role.id)], ..direct(acme, "guest@example.com") };
+        p.add(invited).await.unwrap();
+        let count = async |scope| roles::users_count(p.core(), p.env(), scope, "guest".into()).await.unwrap();
+        let delete = async || roles::delete(p.core(), p.env(), ENVIRONMENT, &p.by, "guest".into(), None).await;
+        assert_eq!((count(ENVIRONMENT).await, count(Scope::Organization(acme)).await), (1, 1), "who is invited holds it");
+        assert_refused(delete().await, "role cannot be deleted as it is assigned to users");
+        p.core().clock.advance(std::time::Duration::from_hours(16 * 24));
+        assert_eq!((count(ENVIRONMENT).await, count(Scope::Organization(acme)).await), (0, 0));
+        delete().await.unwrap();
     }
 }
