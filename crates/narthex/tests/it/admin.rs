@@ -200,10 +200,10 @@ async fn ops_19_doctor_finds_nothing_in_a_fresh_folder_and_sees_a_wrong_counter(
     let output = narthex(folder.path(), &["doctor", "--json"]).await;
     let findings: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert!(level(&findings, "counters").contains(&"warning".to_owned()), "{findings:#}");
-    let again = data_of(narthex(folder.path(), &["doctor", "--json"]).await);
+    let again = data_of(&narthex(folder.path(), &["doctor", "--json"]).await);
     assert!(!level(&again, "counters").contains(&"warning".to_owned()), "it was corrected: {again:#}");
 }
 
-fn data_of(output: Output) -> Value {
+fn data_of(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }

@@ -29,14 +29,21 @@ async fn ctl_03_every_kind_of_caller_is_known_for_what_it_is() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn mgmt_01_mgmt_02_a_missing_or_bad_token_is_401_and_16_and_nothing_else_is() {
-    let harness = Harness::start().await;
     const LIST: &str = "/scalekit.v1.organizations.OrganizationService/ListOrganization";
+    let harness = Harness::start().await;
     let none = harness.rest("GET", "/api/v1/organizations", None, None).await;
-    assert_eq!((none.status.as_u16(), &none.json()["code"], &none.json()["message"]), (401, &16.into(), &"Token empty".into()));
+    assert_eq!(
+        (none.status.as_u16(), &none.json()["code"], &none.json()["message"]),
+        (401, &16.into(), &"Token empty".into())
+    );
     for bad in ["x", "a.b.c", "eyJhbGciOiJub25lIn0.e30."] {
         let rest = harness.rest("GET", "/api/v1/organizations", Some(bad), None).await;
         let grpc = harness.grpc(LIST, Some(bad), &[]).await;
-        assert_eq!((rest.status.as_u16(), grpc.status, grpc.error_code().as_str()), (401, 16, "UNAUTHENTICATED"), "{bad}");
+        assert_eq!(
+            (rest.status.as_u16(), grpc.status, grpc.error_code().as_str()),
+            (401, 16, "UNAUTHENTICATED"),
+            "{bad}"
+        );
     }
 }
 
@@ -45,7 +52,9 @@ async fn mgmt_03_any_of_several_tokens_may_be_the_good_one() {
     let harness = Harness::start().await;
     let good = format!("Bearer {}", harness.client_token().await);
     let base = harness.running().dev_url.clone();
-    for (order, status) in [([&*good, "Bearer stale"], 200), (["Bearer stale", &*good], 200), (["Bearer stale", "Bearer x"], 401)] {
+    for (order, status) in
+        [([&*good, "Bearer stale"], 200), (["Bearer stale", &*good], 200), (["Bearer stale", "Bearer x"], 401)]
+    {
         for protocol in [Protocol::H1, Protocol::H2] {
             let mut request = Request::get(format!("{base}/api/v1/organizations"));
             for value in order {

@@ -1,6 +1,7 @@
 //! `narthex dev`: what a newcomer gets, and what stays when they come back.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
 
 use http::Request;
 use narthex::{App, Exit, Mode};
@@ -52,7 +53,6 @@ async fn ops_01_first_start_writes_every_variable_that_an_sdk_program_needs() {
             "{file}"
         );
     }
-    use std::os::unix::fs::PermissionsExt;
     for secret in ["dev.env", "master.key", "ca-key.pem", "admin.sock"] {
         let mode = std::fs::metadata(harness.folder.path().join("narthex").join(secret)).unwrap().permissions().mode();
         assert_eq!(mode & 0o077, 0, "{secret} is nobody else's");
@@ -120,12 +120,8 @@ async fn lost_credentials_are_replaced_and_the_other_environments_stay() {
     let mut harness = harness;
     for _ in 0..3 {
         let text = std::fs::read_to_string(&path).unwrap();
-        let damaged: String = text
-            .lines()
-            .filter(|line| !line.starts_with("SCALEKIT_CLIENT_SECRET"))
-            .map(|line| format!("{line}\n"))
-            .collect();
-        std::fs::write(&path, damaged).unwrap();
+        let kept: Vec<&str> = text.lines().filter(|line| !line.starts_with("SCALEKIT_CLIENT_SECRET")).collect();
+        std::fs::write(&path, kept.join("\n")).unwrap();
         harness = harness.restart(|_| {}).await.unwrap();
         let after = variables(&harness);
         assert_eq!(before["SCALEKIT_CLIENT_ID"], after["SCALEKIT_CLIENT_ID"]);

@@ -26,7 +26,7 @@ use tempfile::TempDir;
 
 pub use crate::http::{Connection, Protocol, Reply};
 
-const HOUR: Duration = Duration::from_secs(3600);
+const HOUR: Duration = Duration::from_hours(1);
 
 /// Every kind of caller that can hold a bearer token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

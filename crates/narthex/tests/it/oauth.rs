@@ -91,7 +91,11 @@ async fn oauth_03_token_and_keys_ignore_bearer_headers() {
     }
 }
 
+/// What is wrong, headers, form; status and error.
+type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a [(&'a str, &'a str)], u16, &'a str);
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[allow(clippy::too_many_lines)] // a table
 async fn oauth_10_oauth_14_every_refusal_has_the_oauth_shape() {
     let harness = Harness::start().await;
     let dev = harness.running().dev.as_ref().unwrap().dev.clone();
@@ -105,7 +109,6 @@ async fn oauth_10_oauth_14_every_refusal_has_the_oauth_shape() {
     )
     .await
     .unwrap();
-    type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a [(&'a str, &'a str)], u16, &'a str);
     let table: &[Case<'_>] = &[
         ("no grant type", &[], &[("client_id", id), ("client_secret", secret)], 400, "invalid_request"),
         (
@@ -213,6 +216,13 @@ async fn oauth_10_oauth_14_every_refusal_has_the_oauth_shape() {
     for (what, headers, form, status, error) in table {
         assert_refused(&harness.token_request(headers, form).await, *status, error, what);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn oauth_14_other_bodies_and_methods_are_refused_in_the_oauth_shape() {
+    let harness = Harness::start().await;
+    let dev = harness.running().dev.as_ref().unwrap().dev.clone();
+    let (id, secret) = (&*dev.client_id, &*dev.secret);
 
     let base = harness.running().http_url.clone();
     let form = encode(&[("grant_type", "client_credentials"), ("client_id", id), ("client_secret", secret)]);
