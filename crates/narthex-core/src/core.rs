@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 use crate::cache::{Caches, Epochs};
 use crate::clients::LastUsed;
 use crate::clock::Clock;
+use crate::dns::{Dns, NoDns};
 use crate::error::Result;
 use crate::ids::Ids;
 use crate::keys::KeyPairs;
@@ -16,7 +17,7 @@ use crate::nodes::Node;
 use crate::random::Random;
 use crate::schema::Schema;
 use crate::seal::{Keyring, MasterKeySource};
-use crate::{clients, keys, sessions};
+use crate::{api_tokens, clients, keys, sessions};
 
 /// How often due key rotations, expired sessions and last-used times are looked after.
 const MAINTAIN_EVERY: Duration = Duration::from_secs(10);
@@ -35,10 +36,12 @@ pub struct CoreOptions {
     pub migrate: bool,
     /// Where RSA key pairs come from.
     pub key_pairs: KeyPairs,
+    /// Who is asked for DNS records.
+    pub dns: Arc<dyn Dns>,
 }
 
 impl CoreOptions {
-    /// The usual: real time and randomness, migrations applied.
+    /// The usual: real time and randomness, migrations applied; nobody to ask for DNS records.
     pub fn new(database_url: impl Into<String>, master_key: MasterKeySource) -> Self {
         Self {
             database: DbOptions::new(database_url),
@@ -47,6 +50,7 @@ impl CoreOptions {
             random: Random::new(),
             migrate: true,
             key_pairs: KeyPairs::Generated,
+            dns: Arc::new(NoDns),
         }
     }
 }
@@ -67,8 +71,11 @@ pub struct Core {
     pub caches: Caches,
     /// The leased node number.
     pub node: Arc<Node>,
+    /// Who is asked for DNS records.
+    pub dns: Arc<dyn Dns>,
     pub(crate) key_pairs: KeyPairs,
     pub(crate) last_used: LastUsed,
+    pub(crate) api_tokens_used: api_tokens::LastUsed,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -82,7 +89,7 @@ impl Core {
 
     /// [`Core::open`] on a database that is open already.
     pub async fn start(db: Db, options: CoreOptions) -> Result<Arc<Self>> {
-        let CoreOptions { master_key, clock, random, migrate, key_pairs, .. } = options;
+        let CoreOptions { master_key, clock, random, migrate, key_pairs, dns, .. } = options;
         let schema = Schema::new();
         if migrate {
             db.migrate(&schema.migrations()).await?;
@@ -102,8 +109,10 @@ impl Core {
             keyring,
             caches,
             node: Arc::new(node),
+            dns,
             key_pairs,
             last_used: LastUsed::default(),
+            api_tokens_used: api_tokens::LastUsed::default(),
             tasks: Mutex::default(),
         });
         *core.tasks.lock().unwrap_or_else(PoisonError::into_inner) = vec![
@@ -120,6 +129,9 @@ impl Core {
         self.stop_tasks();
         if let Err(error) = clients::flush_last_used(&self).await {
             tracing::warn!(?error, "last-used times of secrets are lost");
+        }
+        if let Err(error) = api_tokens::flush_last_used(&self).await {
+            tracing::warn!(?error, "last-used times of API tokens are lost");
         }
         if let Err(error) = self.node.release(&self.db).await {
             tracing::warn!(?error, "the node number stays leased until it runs out");
@@ -165,6 +177,9 @@ pub async fn maintain(core: &Core) {
     if let Err(error) = sessions::sweep(core).await {
         tracing::warn!(?error, "expired sessions stay");
     }
+    if let Err(error) = api_tokens::sweep(core).await {
+        tracing::warn!(?error, "API tokens that ended long ago stay");
+    }
 }
 
 async fn keep_maintaining(core: Weak<Core>) {
@@ -175,10 +190,17 @@ async fn keep_maintaining(core: Weak<Core>) {
         maintain(&core).await;
         round += 1;
         // Once a minute, which bounds what a busy client writes.
-        if round.is_multiple_of(6)
-            && let Err(error) = clients::flush_last_used(&core).await
-        {
-            tracing::warn!(?error, "last-used times of secrets wait");
+        if round.is_multiple_of(6) {
+            flush_last_used(&core).await;
         }
+    }
+}
+
+async fn flush_last_used(core: &Core) {
+    if let Err(error) = clients::flush_last_used(core).await {
+        tracing::warn!(?error, "last-used times of secrets wait");
+    }
+    if let Err(error) = api_tokens::flush_last_used(core).await {
+        tracing::warn!(?error, "last-used times of API tokens wait");
     }
 }

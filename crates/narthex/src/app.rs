@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use narthex_core::core::CoreOptions;
+use narthex_core::dns::Dns;
 use narthex_core::keys::KeyPairs;
 use narthex_core::seal::{MasterKey as CoreMasterKey, MasterKeySource};
 use narthex_core::{Clock, Core, Error, Random, jobs};
@@ -27,7 +28,7 @@ use crate::listen::tls::Certificates;
 use crate::listen::{Door, Listener, Timeouts};
 use crate::metrics::Metrics;
 use crate::server::Server;
-use crate::{admin, services};
+use crate::{admin, dns, services};
 
 /// How long requests in flight may take once the listeners are closed.
 const DRAIN_LIMIT: Duration = Duration::from_secs(30);
@@ -89,6 +90,8 @@ pub struct AppOptions {
     pub timeouts: Timeouts,
     /// Where signing keys come from; tests reuse a few.
     pub key_pairs: KeyPairs,
+    /// Who is asked for DNS records; the machine's resolver, if nobody else.
+    pub dns: Option<Arc<dyn Dns>>,
 }
 
 impl AppOptions {
@@ -100,6 +103,7 @@ impl AppOptions {
             random: Random::new(),
             timeouts: Timeouts::default(),
             key_pairs: KeyPairs::Generated,
+            dns: None,
         }
     }
 }
@@ -374,6 +378,7 @@ pub async fn open_core(
         clock: options.clock.clone(),
         random: options.random.clone(),
         key_pairs: options.key_pairs.clone(),
+        dns: options.dns.clone().unwrap_or_else(dns::system),
         ..CoreOptions::new(database_url, master_key)
     };
     Core::open(core).await.map_err(open_failure)

@@ -5,6 +5,7 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod dev;
+pub mod dns;
 pub mod exit;
 pub mod gate;
 pub mod health;

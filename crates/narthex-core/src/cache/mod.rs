@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use aws_lc_rs::rsa;
 
+use crate::api_tokens::Known;
 use crate::clients::Client;
 use crate::environments::Environment;
 use crate::ids::{DataKeyId, EnvId, MemberId, SessionId, SigningKeyId};
@@ -48,6 +49,23 @@ fn session_slot(session: SessionId) -> usize {
     usize::try_from((session.0 >> 22 ^ session.0).unsigned_abs() % SESSION_SCOPES).unwrap_or(0)
 }
 
+/// API tokens are changed one by one too, and are spread likewise.
+const API_TOKEN_SCOPES: usize = 64;
+
+/// The scope of the API tokens whose hashes begin alike.
+pub(crate) fn api_token_scope(hash: &[u8; 32]) -> String {
+    format!("api_tokens/{}", api_token_slot(hash))
+}
+
+/// Every scope of API tokens.
+pub(crate) fn api_token_scopes() -> impl Iterator<Item = String> {
+    (0..API_TOKEN_SCOPES).map(|slot| format!("api_tokens/{slot}"))
+}
+
+fn api_token_slot(hash: &[u8; 32]) -> usize {
+    usize::from(hash[0]) % API_TOKEN_SCOPES
+}
+
 /// The row caches of one process; each is bounded by its number of rows.
 pub struct Caches {
     epochs: Arc<Epochs>,
@@ -58,6 +76,7 @@ pub struct Caches {
     pub(crate) key_sets: RowCache<EnvId, KeySet>,
     pub(crate) sessions: RowCache<SessionId, Session>,
     pub(crate) members: RowCache<MemberId, Member>,
+    pub(crate) api_tokens: RowCache<[u8; 32], Known>,
     pub(crate) active_data_keys: RowCache<EnvId, DataKeyId>,
     /// Opened data keys: what an id stands for never changes.
     pub(crate) data_keys: Generations<DataKeyId, Arc<DataKey>>,
@@ -70,6 +89,7 @@ pub struct Caches {
 impl Caches {
     pub(crate) fn new(epochs: &Arc<Epochs>) -> Self {
         let sessions: Vec<String> = (0..SESSION_SCOPES).map(|slot| format!("sessions/{slot}")).collect();
+        let api_tokens: Vec<String> = api_token_scopes().collect();
         Self {
             epochs: Arc::clone(epochs),
             environments: RowCache::new(epochs, ENVIRONMENTS, 1_024),
@@ -79,6 +99,7 @@ impl Caches {
             key_sets: RowCache::new(epochs, SIGNING_KEYS, 1_024),
             sessions: RowCache::spread(epochs, &sessions, |session| session_slot(*session), 8_192),
             members: RowCache::new(epochs, MEMBERS, 1_024),
+            api_tokens: RowCache::spread(epochs, &api_tokens, api_token_slot, 8_192),
             active_data_keys: RowCache::new(epochs, DATA_KEYS, 1_024),
             data_keys: Generations::new(2_048),
             private_keys: Generations::new(1_024),
@@ -92,7 +113,7 @@ impl Caches {
     }
 
     /// How often each cache had what was asked for, by its name.
-    pub fn lookups(&self) -> [(&'static str, Lookups); 11] {
+    pub fn lookups(&self) -> [(&'static str, Lookups); 12] {
         [
             ("environments", self.environments.lookups()),
             ("hosts", self.hosts.lookups()),
@@ -101,6 +122,7 @@ impl Caches {
             ("key_sets", self.key_sets.lookups()),
             ("sessions", self.sessions.lookups()),
             ("members", self.members.lookups()),
+            ("api_tokens", self.api_tokens.lookups()),
             ("active_data_keys", self.active_data_keys.lookups()),
             ("data_keys", self.data_keys.lookups()),
             ("private_keys", self.private_keys.lookups()),

@@ -208,7 +208,7 @@ pub(crate) async fn purge(tx: &mut Tx, organization: OrganizationId) -> Result<u
 }
 
 /// A random UUID (RFC 9562 §5.4): 122 bits that nobody guesses.
-fn uuid(mut bytes: [u8; 16]) -> String {
+pub(crate) fn uuid(mut bytes: [u8; 16]) -> String {
     use std::fmt::Write;
     bytes[6] = bytes[6] & 0x0f | 0x40;
     bytes[8] = bytes[8] & 0x3f | 0x80;

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use narthex_core::dns::{Dns, NoDns};
 use narthex_core::environments::{
     AuthenticationMode, CustomDomainStatus, Environment, EnvironmentKind, SessionSettings,
 };
 use narthex_core::events::{Actor, StoredEvent};
 use narthex_core::ids::{EnvId, WorkspaceId};
 use narthex_core::organizations::{self, NewOrganization, Organization};
-use narthex_core::{Core, Error, Kind, Timestamp, testing};
+use narthex_core::{Core, CoreOptions, Error, Kind, Timestamp, testing};
 use narthex_db::testing::TestDb;
 use narthex_db::{Db, Engine};
 
@@ -23,7 +24,12 @@ pub struct Fixture {
 
 impl Fixture {
     pub async fn on(database: TestDb) -> Self {
-        let core = start(&database, database.db()).await;
+        Self::asking(database, Arc::new(NoDns)).await
+    }
+
+    /// One that asks `dns` for records.
+    pub async fn asking(database: TestDb, dns: Arc<dyn Dns>) -> Self {
+        let core = start(&database, database.db(), dns).await;
         let environment = environment(EnvId::new(&core.ids));
         Self { core, environment, by: Actor::SYSTEM, database }
     }
@@ -34,7 +40,7 @@ impl Fixture {
             return None;
         }
         let db = Db::open(self.database.options()).await.expect("a second handle");
-        Some(start(&self.database, db).await)
+        Some(start(&self.database, db, Arc::clone(&self.core.dns)).await)
     }
 
     /// The database, for a connection of the test's own.
@@ -80,8 +86,8 @@ impl Fixture {
     }
 }
 
-async fn start(database: &TestDb, db: Db) -> Arc<Core> {
-    Core::start(db, testing::options(database, testing::MASTER_KEY)).await.expect("a core")
+async fn start(database: &TestDb, db: Db, dns: Arc<dyn Dns>) -> Arc<Core> {
+    Core::start(db, CoreOptions { dns, ..testing::options(database, testing::MASTER_KEY) }).await.expect("a core")
 }
 
 /// An environment that no row stands for: nothing here depends on one.

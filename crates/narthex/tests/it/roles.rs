@@ -66,7 +66,8 @@ impl Client {
         self.open(NewSession::portal(organization, None, features, HOUR)).await
     }
 
-    async fn open(&self, new: NewSession) -> String {
+    /// The token of a session.
+    pub async fn open(&self, new: NewSession) -> String {
         let environment = self.harness.environment(self.harness.env_id()).await;
         let session = sessions::open(self.harness.core(), environment.id, new).await.expect("a session");
         tokens::mint_session(self.harness.core(), &environment, &session, HOUR).await.expect("a token").access_token
