@@ -11,7 +11,8 @@ use std::{env, fs};
 
 use heck::{ToShoutySnakeCase, ToSnakeCase, ToUpperCamelCase};
 use prost_reflect::{
-    DescriptorPool, DynamicMessage, EnumDescriptor, ExtensionDescriptor, FieldDescriptor, Kind, MessageDescriptor, Value,
+    DescriptorPool, DynamicMessage, EnumDescriptor, ExtensionDescriptor, FieldDescriptor, Kind, MessageDescriptor,
+    Value,
 };
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -104,7 +105,8 @@ impl<'a> Table<'a> {
                 let auth = match options.get_extension(&self.auth).as_message() {
                     Some(auth) => {
                         let kinds = number(auth, "authentication_type");
-                        let permissions: Vec<_> = list(auth, "permissions").iter().map(|p| p.as_str().unwrap().to_owned()).collect();
+                        let permissions: Vec<_> =
+                            list(auth, "permissions").iter().map(|p| p.as_str().unwrap().to_owned()).collect();
                         format!("Auth {{ kinds: {kinds}, permissions: &{permissions:?} }}")
                     }
                     None => unreachable!("an unset message extension reads as its default"),
@@ -118,7 +120,11 @@ impl<'a> Table<'a> {
                 let agent_tool = if options.has_extension(&self.agent_tool) {
                     let tool = options.get_extension(&self.agent_tool);
                     let tool = tool.as_message().unwrap();
-                    format!("Some(AgentTool {{ name: {:?}, writes: {} }})", text(tool, "name"), number(tool, "mutation") == 2)
+                    format!(
+                        "Some(AgentTool {{ name: {:?}, writes: {} }})",
+                        text(tool, "name"),
+                        number(tool, "mutation") == 2
+                    )
                 } else {
                     "None".to_owned()
                 };
@@ -165,8 +171,12 @@ impl<'a> Table<'a> {
         }
         for descriptor in self.enums.values() {
             // `values()` is ordered by number; among aliases the first of the file is the name that is printed.
-            let values: Vec<_> =
-                descriptor.enum_descriptor_proto().value.iter().map(|value| (value.name().to_owned(), value.number())).collect();
+            let values: Vec<_> = descriptor
+                .enum_descriptor_proto()
+                .value
+                .iter()
+                .map(|value| (value.name().to_owned(), value.number()))
+                .collect();
             let _ = writeln!(
                 out,
                 "static {}: Enum = Enum {{ name: {:?}, values: &{values:?} }};",
@@ -198,7 +208,12 @@ impl<'a> Table<'a> {
         // `fields()` is ordered by number; the descriptor keeps the order of the file, which is the order of the JSON.
         let order: Vec<_> = message.descriptor_proto().field.iter().map(|field| field.number() as u32).collect();
         fields.sort_by_key(|field| order.iter().position(|number| *number == field.number()));
-        let _ = writeln!(out, "static {}: Message = Message {{\n    name: {:?},", symbol("M", message.full_name()), message.full_name());
+        let _ = writeln!(
+            out,
+            "static {}: Message = Message {{\n    name: {:?},",
+            symbol("M", message.full_name()),
+            message.full_name()
+        );
         out.push_str("    fields: &[\n");
         for field in &fields {
             let kind = match field.kind() {
@@ -215,7 +230,8 @@ impl<'a> Table<'a> {
             } else {
                 "Implicit"
             };
-            let oneof = field.containing_oneof().and_then(|oneof| oneofs.iter().position(|candidate| *candidate == oneof));
+            let oneof =
+                field.containing_oneof().and_then(|oneof| oneofs.iter().position(|candidate| *candidate == oneof));
             let _ = writeln!(
                 out,
                 "        Field {{ name: {:?}, json_name: {:?}, number: {}, kind: Kind::{kind}, cardinality: Cardinality::{cardinality}, oneof: {oneof:?}, rules: &[{}] }},",
@@ -312,7 +328,9 @@ fn typed_rules(kind: &str, rules: &DynamicMessage, place: &str, out: &mut String
             ("string", "hostname") => "Hostname".to_owned(),
             ("enum", "defined_only") => "DefinedOnly".to_owned(),
             ("enum" | "int32" | "int64" | "uint32" | "uint64", "in") => format!("NumberIn(&{:?})", integers(value)),
-            ("enum" | "int32" | "int64" | "uint32" | "uint64", "not_in") => format!("NumberNotIn(&{:?})", integers(value)),
+            ("enum" | "int32" | "int64" | "uint32" | "uint64", "not_in") => {
+                format!("NumberNotIn(&{:?})", integers(value))
+            }
             ("int32" | "int64" | "uint32" | "uint64", "gt") => format!("Gt({})", integer(value)),
             ("int32" | "int64" | "uint32" | "uint64", "gte") => format!("Gte({})", integer(value)),
             ("int32" | "int64" | "uint32" | "uint64", "lt") => format!("Lt({})", integer(value)),
@@ -329,7 +347,12 @@ fn typed_rules(kind: &str, rules: &DynamicMessage, place: &str, out: &mut String
             }
             ("duration", "gt" | "gte" | "lt" | "lte") => {
                 let duration = value.as_message().unwrap();
-                format!("Duration{}({}, {})", name.to_upper_camel_case(), number(duration, "seconds"), number(duration, "nanos"))
+                format!(
+                    "Duration{}({}, {})",
+                    name.to_upper_camel_case(),
+                    number(duration, "seconds"),
+                    number(duration, "nanos")
+                )
             }
             _ => panic!("{place}: unknown rule {kind}.{name}"),
         };

@@ -134,7 +134,10 @@ impl Caller {
     /// reference §2.3).
     pub fn holds_any(&self, required: &[&str]) -> bool {
         match self {
-            Self::Client { .. } | Self::Portal { .. } | Self::ConnectedAccount { .. } | Self::OrganizationClient { .. } => true,
+            Self::Client { .. }
+            | Self::Portal { .. }
+            | Self::ConnectedAccount { .. }
+            | Self::OrganizationClient { .. } => true,
             Self::Anonymous => required.is_empty(),
             Self::User { permissions, .. } | Self::Session { permissions, .. } => {
                 // Keys in the operator's spelling say nothing about a session; an RPC with none in the session's

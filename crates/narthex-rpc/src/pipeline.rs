@@ -44,6 +44,9 @@ const RATELIMIT_RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
 /// Route of a gRPC path that the table does not know, in logs and metrics.
 const UNROUTED: &str = "(unrouted)";
 
+/// Bearer tokens that are looked at: an unknown one costs a signature check, and no client sends more than two.
+const MAX_BEARERS: usize = 4;
+
 /// Largest unread body of a refused request that is still read, so that a client on HTTP/1.1 keeps its connection and sees the answer.
 const MAX_DRAINED: u64 = 64 * 1024;
 
@@ -282,7 +285,7 @@ impl<G: Gate> Pipeline<G> {
             progress.caller = Some(Caller::Anonymous);
             return Ok(());
         }
-        let bearers: Vec<&str> = bearers(&parts.headers).collect();
+        let bearers: Vec<&str> = bearers(&parts.headers).take(MAX_BEARERS).collect();
         let env_domain = parts.headers.get(X_ENV_DOMAIN).and_then(|value| value.to_str().ok());
         let (caller, environment) = self.gate.authenticate(&environment, &bearers, env_domain, connection.peer).await?;
         progress.environment = Some(environment);

@@ -34,7 +34,9 @@ pub struct Lookups {
 impl<K: Hash + Eq, V: Clone> Generations<K, V> {
     /// A map that keeps at least the `capacity / 2` most recently used entries and never more than `capacity`.
     pub(crate) fn new(capacity: usize) -> Self {
-        let shards = (0..SHARDS).map(|_| Mutex::new(Shard { young: HashMap::new(), old: HashMap::new(), lookups: Lookups::default() })).collect();
+        let shards = (0..SHARDS)
+            .map(|_| Mutex::new(Shard { young: HashMap::new(), old: HashMap::new(), lookups: Lookups::default() }))
+            .collect();
         Self { shards, hasher: RandomState::new(), per_shard: (capacity / 2 / SHARDS).max(1) }
     }
 

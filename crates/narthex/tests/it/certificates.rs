@@ -22,7 +22,8 @@ impl Files {
         let mut leaf = CertificateParams::new(vec![host.to_owned()]).unwrap();
         leaf.not_after = date_time_ymd(until_year, 1, 1);
         let leaf = leaf.signed_by(&key, &Issuer::new(ca, ca_key)).unwrap();
-        let files = Self { chain: folder.join("cert.pem"), key: folder.join("key.pem"), ca: folder.join("test-ca.pem") };
+        let files =
+            Self { chain: folder.join("cert.pem"), key: folder.join("key.pem"), ca: folder.join("test-ca.pem") };
         std::fs::write(&files.chain, format!("{}{}", leaf.pem(), root.pem())).unwrap();
         std::fs::write(&files.key, key.serialize_pem()).unwrap();
         std::fs::write(&files.ca, root.pem()).unwrap();

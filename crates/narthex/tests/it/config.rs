@@ -68,7 +68,16 @@ fn ops_04_an_unknown_key_is_an_error_that_names_it_and_its_source() {
 
 #[test]
 fn a_shell_that_sourced_dev_env_can_run_any_command() {
-    let names = ["CA_FILE", "TRUSTSTORE", "HTTP_URL", "DEV_URL", "PRD_URL", "PRD_CLIENT_ID", "PRD_CLIENT_SECRET", "TEST_POSTGRES_URL"];
+    let names = [
+        "CA_FILE",
+        "TRUSTSTORE",
+        "HTTP_URL",
+        "DEV_URL",
+        "PRD_URL",
+        "PRD_CLIENT_ID",
+        "PRD_CLIENT_SECRET",
+        "TEST_POSTGRES_URL",
+    ];
     let variables: Vec<(String, String)> =
         names.iter().map(|name| (format!("NARTHEX_{name}"), "x".to_owned())).collect();
     let variables: Vec<(&str, &str)> = variables.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();

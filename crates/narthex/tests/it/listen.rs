@@ -81,12 +81,20 @@ async fn a_slow_head_and_a_silent_connection_are_cut_and_others_are_served_meanw
 async fn garbage_on_a_listener_harms_nobody_else() {
     let harness = Harness::start().await;
     for base in [harness.running().dev_url.clone(), harness.running().http_url.clone()] {
-        for garbage in [&b"\x16\x03\x01\xff\xff\x01"[..], b"\0\0\0\0\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nxxxxxxxxxxxxxx", b"GET / HTTP/9.9\r\n\r\n"] {
+        for garbage in [
+            &b"\x16\x03\x01\xff\xff\x01"[..],
+            b"\0\0\0\0\r\n\r\n",
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nxxxxxxxxxxxxxx",
+            b"GET / HTTP/9.9\r\n\r\n",
+        ] {
             let mut stream = TcpStream::connect(("127.0.0.1", port(&base))).await.unwrap();
             stream.write_all(garbage).await.unwrap();
             stream.shutdown().await.ok();
             let mut answer = Vec::new();
-            tokio::time::timeout(Duration::from_secs(15), stream.read_to_end(&mut answer)).await.expect("it is closed").ok();
+            tokio::time::timeout(Duration::from_secs(15), stream.read_to_end(&mut answer))
+                .await
+                .expect("it is closed")
+                .ok();
         }
     }
     assert_eq!(harness.get("/healthz").await.status, 200);
