@@ -10,7 +10,7 @@ use http::Request;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use narthex_core::ids::EnvId;
-use narthex_core::{Core, Error, events, keys, organizations, permissions};
+use narthex_core::{Core, Error, events, keys, organizations, permissions, users};
 use prost::Message;
 use rustls::client::WebPkiServerVerifier;
 use rustls::{ClientConfig, RootCertStore};
@@ -155,11 +155,12 @@ async fn environment_checks(
 
 /// Counts the rows behind each kept total of an environment, and corrects those that are off.
 async fn counters(core: &Core, name: &str, environment: EnvId) -> Result<Finding, Error> {
-    let ids = [core.ids.next(), core.ids.next()];
+    let ids = [core.ids.next(), core.ids.next(), core.ids.next()];
     let totals = core.db.write(async move |tx| {
         Ok::<_, Error>([
             ("organizations", organizations::recount(tx, environment, ids[0]).await?),
             ("permissions", permissions::recount(tx, environment, ids[1]).await?),
+            ("users", users::recount(tx, environment, ids[2]).await?),
         ])
     });
     let off: Vec<String> = totals

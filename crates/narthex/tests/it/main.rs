@@ -2,13 +2,16 @@
 
 mod admin;
 mod answers;
+mod api_tokens;
 mod attacks;
 mod callers;
 mod certificates;
+mod clients;
 mod config;
 mod crash;
 mod dev;
 mod doctor;
+mod domains;
 mod drain;
 mod harness;
 mod health;
@@ -23,6 +26,8 @@ mod proxies;
 mod roles;
 mod rpcs;
 mod secrets;
+mod sessions;
 mod two_nodes;
 mod user_attributes;
+mod users;
 mod walk;
