@@ -14,8 +14,8 @@ fn named(name: &str) -> Settings {
     Settings { name: Some(name.to_owned()), ..Settings::default() }
 }
 
-fn list(items: &[&str]) -> Option<Vec<String>> {
-    Some(items.iter().map(|&item| item.to_owned()).collect())
+fn list(items: &[&str]) -> Vec<String> {
+    items.iter().map(|&item| item.to_owned()).collect()
 }
 
 async fn create(node: &TestCore, kind: ClientKind, settings: Settings) -> Result<Client, Error> {
@@ -63,12 +63,12 @@ narthex_db::on_each_engine! { &narthex_core::schema::Schema::new().migrations();
             let loosened = Settings { enforce_pkce: Some(false), ..Settings::default() };
             assert_eq!(update(&node, &client.client_id, loosened).await.unwrap().enforce_pkce, pkce, "{kind:?}");
             let secret = clients::add_secret(&node, node.dev.id, node.dev.kind, &client.client_id, "test").await;
-            let told = Settings { back_channel_logout_uris: list(&["https://a.example/out"]), ..Settings::default() };
+            let told = Settings { back_channel_logout_uris: Some(list(&["https://a.example/out"])), ..Settings::default() };
             let told = update(&node, &client.client_id, told).await;
             if pkce {
                 assert_eq!(secret.map(|_| ()).unwrap_err().kind(), Kind::FailedPrecondition);
                 assert_invalid(told.map(|_| ()), "client.back_channel_logout_uris");
-                let grants = Settings { grant_types: list(&["client_credentials"]), ..Settings::default() };
+                let grants = Settings { grant_types: Some(list(&["client_credentials"])), ..Settings::default() };
                 assert_invalid(update(&node, &client.client_id, grants).await.map(|_| ()), "client.grant_types[0]");
             } else {
                 assert!(secret.is_ok() && told.is_ok());
@@ -83,8 +83,8 @@ narthex_db::on_each_engine! { &narthex_core::schema::Schema::new().migrations();
         let client = create(&node, ClientKind::WebApp, named("App")).await.unwrap();
         let bad = Settings {
             name: Some("Other".into()),
-            post_login_uris: list(&["https://a.example/cb", "https://a.example/cb#x"]),
-            post_logout_redirect_uris: list(&["javascript:alert(1)"]),
+            post_login_uris: Some(list(&["https://a.example/cb", "https://a.example/cb#x"])),
+            post_logout_redirect_uris: Some(list(&["javascript:alert(1)"])),
             initiate_login_uri: Some("x".into()),
             ..Settings::default()
         };
@@ -94,11 +94,11 @@ narthex_db::on_each_engine! { &narthex_core::schema::Schema::new().migrations();
         let kept = clients::read(&node, node.dev.id, &client.client_id).await.unwrap();
         assert_eq!((kept.name.as_str(), kept.post_login_uris.len()), ("App", 0));
 
-        let local = Settings { post_login_uris: list(&["http://localhost:3000/cb"]), ..named("App") };
+        let local = Settings { post_login_uris: Some(list(&["http://localhost:3000/cb"])), ..named("App") };
         assert!(create(&node, ClientKind::WebApp, local.clone()).await.is_ok());
         let production = applications::create(&node, &node.prd, ClientKind::WebApp, local, None).await;
         assert_invalid(production.map(|_| ()), "client.post_login_uris[0]");
-        let twice = Settings { post_login_uris: list(&["https://a.example/", "https://a.example/"]), ..named("App") };
+        let twice = Settings { post_login_uris: Some(list(&["https://a.example/", "https://a.example/"])), ..named("App") };
         assert_invalid(create(&node, ClientKind::WebApp, twice).await.map(|_| ()), "client.post_login_uris");
         let many = (0..51).map(|i| format!("https://a.example/{i}")).collect();
         let many = Settings { post_login_uris: Some(many), ..named("App") };
@@ -110,14 +110,14 @@ narthex_db::on_each_engine! { &narthex_core::schema::Schema::new().migrations();
         scopes::create(&node, node.dev.id, "deploy:read".into(), String::new()).await.unwrap();
         let all = Settings {
             name: Some("App".into()),
-            post_login_uris: list(&["https://{{org_slug}}.a.example/cb"]),
-            post_logout_redirect_uris: list(&["https://a.example/bye"]),
-            back_channel_logout_uris: list(&["https://a.example/logout"]),
+            post_login_uris: Some(list(&["https://{{org_slug}}.a.example/cb"])),
+            post_logout_redirect_uris: Some(list(&["https://a.example/bye"])),
+            back_channel_logout_uris: Some(list(&["https://a.example/logout"])),
             initiate_login_uri: Some("https://a.example/login".into()),
             access_token_expiry: Some(900),
-            scopes: list(&["deploy:read", "email"]),
+            scopes: Some(list(&["deploy:read", "email"])),
             custom_claims: Some(vec![CustomClaim { key: "tier".into(), value: "gold".into() }]),
-            grant_types: list(&["client_credentials"]),
+            grant_types: Some(list(&["client_credentials"])),
             enforce_pkce: Some(true),
             ..Settings::default()
         };
@@ -138,19 +138,19 @@ narthex_db::on_each_engine! { &narthex_core::schema::Schema::new().migrations();
         let token = claims(&issued.access_token);
         assert_eq!(token["exp"].as_i64().unwrap() - token["iat"].as_i64().unwrap(), 900);
         assert_eq!(token["custom_claims"]["tier"], "gold");
-        let code_only = Settings { grant_types: list(&["authorization_code"]), ..Settings::default() };
+        let code_only = Settings { grant_types: Some(list(&["authorization_code"])), ..Settings::default() };
         update(&node, &made.client_id, code_only).await.unwrap();
         let refused = issue(&node, &node.dev, credentials(&made.client_id, secret.plain.expose())).await.unwrap_err();
         assert_eq!(refused.code, OAuthCode::UnauthorizedClient);
 
         let cleared = Settings {
-            initiate_login_uri: Some(String::new()), access_token_expiry: Some(0), scopes: list(&[]), grant_types: list(&[]),
+            initiate_login_uri: Some(String::new()), access_token_expiry: Some(0), scopes: Some(list(&[])), grant_types: Some(list(&[])),
             ..Settings::default()
         };
         let cleared = update(&node, &made.client_id, cleared).await.unwrap();
         assert_eq!((cleared.initiate_login_uri.as_str(), cleared.access_token_expiry, cleared.scopes.len()), ("", None, 0));
         assert_eq!(cleared.grant_types, ClientKind::WebApp.grants());
-        let unknown = Settings { scopes: list(&["nobody:knows"]), ..Settings::default() };
+        let unknown = Settings { scopes: Some(list(&["nobody:knows"])), ..Settings::default() };
         assert_invalid(update(&node, &made.client_id, unknown).await.map(|_| ()), "client.scopes[0]");
         let short = Settings { access_token_expiry: Some(10), ..Settings::default() };
         assert_invalid(update(&node, &made.client_id, short).await.map(|_| ()), "client.access_token_expiry");
@@ -266,7 +266,7 @@ narthex_db::on_each_engine! { &narthex_core::schema::Schema::new().migrations();
             made.push(create(&node, kind, named("App")).await.unwrap().client_id);
         }
         made.reverse();
-        assert_eq!(walk(&node, &[ClientKind::Env], 10).await, [node.dev_client.client_id.clone()]);
+        assert_eq!(walk(&node, &[ClientKind::Env], 10).await, std::slice::from_ref(&node.dev_client.client_id));
         let both = [ClientKind::WebApp, ClientKind::Spa];
         for size in [1, 2, 3, 30] {
             assert_eq!(walk(&node, &both, size).await, made, "pages of {size}");

@@ -22,16 +22,16 @@ async fn organization(node: &TestCore, environment: &Environment) -> Organizatio
     organizations::create(node, environment.id, &Actor::SYSTEM, new, None).await.unwrap().id
 }
 
-fn texts(items: &[&str]) -> Option<Vec<String>> {
-    Some(items.iter().map(|&item| item.to_owned()).collect())
+fn texts(items: &[&str]) -> Vec<String> {
+    items.iter().map(|&item| item.to_owned()).collect()
 }
 
 fn full() -> Settings {
     Settings {
         name: Some("Deploy".into()),
         description: Some("CI".into()),
-        scopes: texts(&["deploy:applications", "read:deployments", "write"]),
-        audience: texts(&["deployment-api.acmecorp.com"]),
+        scopes: Some(texts(&["deploy:applications", "read:deployments", "write"])),
+        audience: Some(texts(&["deployment-api.acmecorp.com"])),
         custom_claims: Some(vec![CustomClaim { key: "environment".into(), value: "production_us".into() }]),
         expiry: Some(600),
         redirect_uris: None,
@@ -63,7 +63,7 @@ narthex_db::on_each_engine! { &narthex_core::schema::Schema::new().migrations();
         assert_eq!((read.name.as_str(), read.description.as_str(), read.access_token_expiry), ("Deploy", "CI", Some(600)));
         assert_eq!((read.organization, read.scopes.len(), read.secrets.len()), (Some(acme), 3, 1));
 
-        let changed = Settings { name: Some("New".into()), scopes: texts(&["write"]), ..Settings::default() };
+        let changed = Settings { name: Some("New".into()), scopes: Some(texts(&["write"])), ..Settings::default() };
         let changed = machines::update(&node, node.dev.id, acme, &id, changed).await.unwrap();
         assert_eq!((changed.name.as_str(), changed.description.as_str()), ("New", "CI"), "what is not given stays");
         assert_eq!((changed.scopes, changed.audience.len(), changed.custom_claims.len()), (vec!["write".to_owned()], 1, 1));
@@ -101,9 +101,9 @@ narthex_db::on_each_engine! { &narthex_core::schema::Schema::new().migrations();
         let cases = [
             (Settings { name: Some("n".repeat(129)), ..full() }, "client.name"),
             (Settings { description: Some("n".repeat(513)), ..full() }, "client.description"),
-            (Settings { scopes: texts(&["a b"]), ..full() }, "client.scopes[0]"),
-            (Settings { scopes: texts(&["a", "a"]), ..full() }, "client.scopes"),
-            (Settings { audience: texts(&[""]), ..full() }, "client.audience[0]"),
+            (Settings { scopes: Some(texts(&["a b"])), ..full() }, "client.scopes[0]"),
+            (Settings { scopes: Some(texts(&["a", "a"])), ..full() }, "client.scopes"),
+            (Settings { audience: Some(texts(&[""])), ..full() }, "client.audience[0]"),
             (Settings { custom_claims: Some(vec![claim("a", "1"), claim("a", "2")]), ..full() }, "client.custom_claims[1].key"),
             (Settings { custom_claims: Some(vec![claim("a", &"x".repeat(5_000))]), ..full() }, "client.custom_claims"),
             (Settings { expiry: Some(299), ..full() }, "client.expiry"),
@@ -213,7 +213,7 @@ narthex_db::on_each_engine! { &narthex_core::schema::Schema::new().migrations();
         assert_eq!(elsewhere.code, OAuthCode::InvalidTarget);
 
         // What is changed counts for the next token.
-        let changed = Settings { expiry: Some(300), audience: texts(&["a", "b"]), ..Settings::default() };
+        let changed = Settings { expiry: Some(300), audience: Some(texts(&["a", "b"])), ..Settings::default() };
         machines::update(&node, node.dev.id, acme, &id, changed).await.unwrap();
         let token = claims(&issue(&node, &node.dev, request(None, None)).await.unwrap().access_token);
         assert_eq!((token["exp"].as_i64().unwrap() - token["iat"].as_i64().unwrap(), &token["aud"]), (300, &json!(["a", "b"])));

@@ -43,8 +43,8 @@ async fn app_02_ctl_38_an_application_over_rest_is_made_patched_and_deleted() {
 
     let path = format!("/api/v1/clients/{id}");
     // Without a mask a PATCH touches what its body names: what is named and empty is cleared, what is not named stays.
-    let patch = json!({ "initiate_login_uri": "", "name": "New" });
-    let patched = client.ok(200, "PATCH", &path, Some(patch)).await;
+    let body = json!({ "initiate_login_uri": "", "name": "New" });
+    let patched = client.ok(200, "PATCH", &path, Some(body)).await;
     assert_eq!((&patched["client"]["initiate_login_uri"], &patched["client"]["name"]), (&json!(""), &json!("New")));
     assert_eq!(patched["client"]["post_login_uris"], json!(["https://app.example.com/cb"]));
     let masked = format!("{path}?mask=name");
@@ -216,8 +216,8 @@ async fn m2m_01_m2m_02_m2m_03_an_organizations_client_over_rest_and_grpc() {
     let request = wire::ListOrganizationClientsRequest { organization_id: organization.clone(), ..Default::default() };
     let rpc = "/scalekit.v1.clients.ClientService/ListOrganizationClients";
     let reply = client.harness.grpc(rpc, Some(&client.token), &request.encode_to_vec()).await;
-    let list = wire::ListOrganizationClientsResponse::decode(&*reply.message).unwrap();
-    assert_eq!((list.total_size, list.clients[0].client_id.as_str()), (1, &*id));
+    let answer = wire::ListOrganizationClientsResponse::decode(&*reply.message).unwrap();
+    assert_eq!((answer.total_size, answer.clients[0].client_id.as_str()), (1, &*id));
     let other = client.organization("Globex").await;
     client.refused(404, "GET", &format!("/api/v1/organizations/{other}/clients/{id}"), None).await;
     client.ok(200, "DELETE", &one, None).await;
