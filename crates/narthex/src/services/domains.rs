@@ -138,10 +138,7 @@ async fn authorized(
     request: wire::ListAuthorizedDomainRequest,
 ) -> Result<wire::ListAuthorizedDomainResponse> {
     // An origin is one segment of the path, so that some send the host alone.
-    let origin = match request.origin.contains("://") {
-        true => request.origin,
-        false => format!("https://{}", request.origin),
-    };
+    let origin = if request.origin.contains("://") { request.origin } else { format!("https://{}", request.origin) };
     let domains = domains::authorized(&core, &context.environment, &origin, &request.link_id).await?;
     Ok(wire::ListAuthorizedDomainResponse { domains })
 }
