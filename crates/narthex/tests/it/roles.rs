@@ -344,3 +344,26 @@ async fn rbac_04_with_an_idempotency_key_a_repeated_create_answers_the_same() {
         assert_eq!(send(&path, &format!("k2-{name}"), &body).await.status, 400, "another request is a twin");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rbac_08_rbac_12_a_role_with_members_is_counted_kept_and_replaced() {
+    let client = Client::start().await;
+    let acme = client.organization("Acme").await;
+    for name in ["viewer", "editor"] {
+        client.ok(201, "POST", "/api/v1/roles", Some(json!({ "name": name, "display_name": name }))).await;
+    }
+    let users = format!("/api/v1/organizations/{acme}/users");
+    let user = json!({ "email": "ann@example.com", "membership": { "roles": [{ "name": "viewer" }] } });
+    client.ok(201, "POST", &format!("{users}?send_invitation_email=false"), Some(user)).await;
+    let count = async |name: &str| client.ok(200, "GET", &format!("/api/v1/roles/{name}/users:count"), None).await;
+    assert_eq!(count("viewer").await["count"], "1");
+    let here = client.ok(200, "GET", &format!("/api/v1/organizations/{acme}/roles/viewer/users:count"), None).await;
+    assert_eq!(here["count"], "1");
+    let error = client.refused(400, "DELETE", "/api/v1/roles/viewer", None).await;
+    assert_eq!(error["message"], "role cannot be deleted as it is assigned to users");
+    client.refused(400, "DELETE", "/api/v1/roles/viewer?reassign_role_name=nobody", None).await;
+    assert_eq!(count("viewer").await["count"], "1");
+    client.ok(200, "DELETE", "/api/v1/roles/viewer?reassign_role_name=editor", None).await;
+    assert_eq!(count("editor").await["count"], "1");
+    client.refused(404, "GET", "/api/v1/roles/viewer", None).await;
+}
