@@ -29,7 +29,7 @@ impl Service {
         Arc::clone(&self.node.core)
     }
 
-    fn context(&self, environment: &Arc<Environment>, caller: Caller) -> Context {
+    fn context(environment: &Arc<Environment>, caller: Caller) -> Context {
         Context {
             caller,
             environment: Arc::clone(environment),
@@ -42,7 +42,7 @@ impl Service {
 
     fn client(&self) -> Context {
         let caller = Caller::Client { environment: self.node.dev.id, client_id: "skc_1".into() };
-        self.context(&self.node.dev, caller)
+        Self::context(&self.node.dev, caller)
     }
 
     fn session(&self, user: &wire::User, organization: &str, permissions: &[&str]) -> Context {
@@ -53,7 +53,7 @@ impl Service {
             session: SessionId(7),
             permissions: permissions.iter().map(|&key| key.to_owned()).collect(),
         };
-        self.context(&self.node.dev, caller)
+        Self::context(&self.node.dev, caller)
     }
 
     async fn organization(&self, name: &str) -> String {
@@ -254,7 +254,8 @@ async fn another_environments_ids_are_not_found() {
     let s = Service::new().await;
     let acme = s.organization("Acme").await;
     let ann = s.member(&acme, "ann@example.com").await;
-    let prd = || s.context(&s.node.prd, Caller::Client { environment: s.node.prd.id, client_id: "prd_skc_1".into() });
+    let prd =
+        || Service::context(&s.node.prd, Caller::Client { environment: s.node.prd.id, client_id: "prd_skc_1".into() });
     assert_kind(s.get(prd(), &ann).await, Kind::NotFound);
     assert_kind(s.create(prd(), &acme, named("x@example.com"), None).await, Kind::NotFound);
     let roles = wire::ListUserRolesRequest { organization_id: acme.clone(), user_id: ann.id.clone() };
