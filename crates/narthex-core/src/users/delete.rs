@@ -16,7 +16,7 @@ use crate::events::{self, Actor};
 use crate::ids::{EnvId, EventId, UserId};
 use crate::jobs::{self, Job, NewJob};
 use crate::organizations::share;
-use crate::{api_tokens, counters, memberships, sessions};
+use crate::{api_tokens, consents, counters, memberships, sessions};
 
 /// Takes the personal data of a deleted user out of stored events and other people's memberships, some hundred rows at a time.
 pub const ERASE: jobs::Kind = jobs::Kind {
@@ -97,7 +97,9 @@ impl Removal {
 pub(crate) async fn remove(tx: &mut Tx, user: &User, now: Timestamp) -> Result<Removal> {
     let mut bumps = sessions::revoke_of_user(tx, user.environment, user.id, None, SESSIONS, now).await?;
     let tokens = api_tokens::purge_of_user(tx, user.environment, user.id).await?;
-    let is_whole = i64::try_from(bumps.len()).is_ok_and(|ended| ended < SESSIONS) && tokens.is_empty();
+    let consents = consents::purge_of_user(tx, user.environment, user.id).await?;
+    let is_whole =
+        i64::try_from(bumps.len()).is_ok_and(|ended| ended < SESSIONS) && tokens.is_empty() && consents == 0;
     bumps.extend(tokens);
     if !is_whole {
         return Ok(Removal::later(bumps));

@@ -106,6 +106,10 @@ narthex_db::on_each_engine! { &narthex_core::schema::Schema::new().migrations();
         assert_not_found(consents::revoke_own(&node, node.dev.id, ada, mine[0]).await);
         let left = node.db.write(async move |tx| consents::purge_of_user(tx, node_env(), ada).await).await;
         assert_eq!(left.map_err(|error: Error| error.kind()), Ok(0), "another environment's user of the same number");
+        let environment = node.dev.id;
+        let gone = node.db.write(async move |tx| consents::purge_of_user(tx, environment, ada).await).await;
+        assert_eq!(gone.map_err(|error: Error| error.kind()), Ok(2), "what is left of a deleted user's");
+        assert_eq!(consents::of_user(&node, node.dev.id, bob, &page(String::new())).await.unwrap().total, 1);
     }
 }
 
