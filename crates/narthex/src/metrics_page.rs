@@ -20,7 +20,11 @@ pub async fn serve(state: &State) -> Response<Body> {
     for (cache, lookups) in &caches {
         text.sample("narthex_cache_hits_total", &[("cache", cache)], lookups.hits);
     }
-    text.family("narthex_cache_misses_total", "counter", "Lookups that went to the database, or to the work that a cache saves.");
+    text.family(
+        "narthex_cache_misses_total",
+        "counter",
+        "Lookups that went to the database, or to the work that a cache saves.",
+    );
     for (cache, lookups) in &caches {
         text.sample("narthex_cache_misses_total", &[("cache", cache)], lookups.misses);
     }

@@ -28,6 +28,7 @@ mod rpcs;
 mod secrets;
 mod sessions;
 mod two_nodes;
+mod upgrade;
 mod user_attributes;
 mod users;
 mod walk;
