@@ -1,7 +1,7 @@
 //! What both engines promise alike. Every test runs on both: `name::sqlite` and `name::postgres`.
 #![allow(missing_docs)]
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -550,26 +550,23 @@ async fn shares_take_turns(db: TestDb) {
     let options = narthex_db::DbOptions { write_lanes: 1, ..db.options().clone() };
     let mut db = db;
     db.reopen_with(options).await.expect("open again");
+    let hold = Hold::start(&db.db()).await;
     let order = Arc::new(Mutex::new(Vec::new()));
     let mark = |share: u64| {
         let (db, order) = (db.db(), Arc::clone(&order));
         tokio::spawn(async move {
-            db.write_for(share, async move |tx| {
-                let slow = if share == 0 { 500_000 } else { 1 };
-                let _: (i64,) = tx
-                    .one("WITH RECURSIVE c(x) AS (SELECT CAST(1 AS BIGINT) UNION ALL SELECT x + 1 FROM c WHERE x < $1) SELECT max(x) FROM c", &p![slow])
-                    .await?;
+            db.write_for(share, async move |_| {
                 order.lock().expect("unpoisoned").push(share);
                 Ok::<_, DbError>(())
             })
             .await
         })
     };
-    let mut tasks = vec![mark(0)];
-    tokio::time::sleep(Duration::from_millis(30)).await;
-    tasks.extend((0..50).map(|_| mark(1)));
-    tokio::time::sleep(Duration::from_millis(30)).await;
+    let mut tasks: Vec<_> = (0..50).map(|_| mark(1)).collect();
+    until(|| Metrics::get(&db.db().metrics().queue_depth) >= 50).await;
     tasks.extend([mark(2), mark(3)]);
+    until(|| Metrics::get(&db.db().metrics().queue_depth) >= 52).await;
+    hold.release().await;
     for task in tasks {
         task.await.expect("no panic").expect("a write");
     }
@@ -582,28 +579,21 @@ async fn a_full_queue_refuses_the_flood_and_not_its_victims(db: TestDb) {
     let options = narthex_db::DbOptions { queue_limit: 20, write_lanes: 1, ..db.options().clone() };
     let mut db = db;
     db.reopen_with(options).await.expect("open again");
-    let block = {
+    let hold = Hold::start(&db.db()).await;
+    let insert = |share: u64, id: String| {
         let db = db.db();
         tokio::spawn(async move {
-            db.write(async |tx| {
-                tx.one::<(i64,)>("WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < 1000000) SELECT CAST(max(x) AS BIGINT) FROM c", &[]).await
-            })
-            .await
+            db.write_for(share, async move |tx| tx.execute("INSERT INTO things (id) VALUES ($1)", &p![&id]).await).await
         })
     };
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    let flood: Vec<_> = (0..60)
-        .map(|i| {
-            let db = db.db();
-            tokio::spawn(async move {
-                db.write_for(1, async move |tx| tx.execute("INSERT INTO things (id) VALUES ($1)", &p![format!("f{i}")]).await).await
-            })
-        })
-        .collect();
-    tokio::time::sleep(Duration::from_millis(20)).await;
-    let victim = db.write_for(2, async |tx| tx.execute("INSERT INTO things (id) VALUES ('victim')", &[]).await).await;
-    assert_eq!(victim.expect("the victim is served"), 1);
-    block.await.expect("no panic").expect("the first write");
+    let flood: Vec<_> = (0..60).map(|i| insert(1, format!("f{i}"))).collect();
+    until(|| Metrics::get(&db.db().metrics().queue_depth) >= 20).await;
+    let victim = insert(2, "victim".to_owned());
+    for _ in 0..100 {
+        tokio::task::yield_now().await; // it stands in the queue before the flood is let on
+    }
+    hold.release().await;
+    assert_eq!(victim.await.expect("no panic").expect("the victim is served"), 1);
     let mut refused = 0;
     for (i, task) in flood.into_iter().enumerate() {
         match task.await.expect("no panic") {
@@ -618,6 +608,44 @@ async fn a_full_queue_refuses_the_flood_and_not_its_victims(db: TestDb) {
     assert!((30..=45).contains(&refused), "{refused} refused");
 }
 
+}
+
+/// A write that keeps the only lane until it is let go, so that what queues up behind it is known and not a matter of timing.
+struct Hold {
+    open: Arc<AtomicBool>,
+    write: tokio::task::JoinHandle<Result<(), DbError>>,
+}
+
+impl Hold {
+    async fn start(db: &Db) -> Self {
+        let (started, open) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let (db, signal, gate) = (db.clone(), Arc::clone(&started), Arc::clone(&open));
+        let write = tokio::spawn(async move {
+            db.write(async move |_| {
+                signal.store(true, Ordering::SeqCst);
+                while !gate.load(Ordering::SeqCst) {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                Ok(())
+            })
+            .await
+        });
+        until(|| started.load(Ordering::SeqCst)).await;
+        Self { open, write }
+    }
+
+    async fn release(self) {
+        self.open.store(true, Ordering::SeqCst);
+        self.write.await.expect("no panic").expect("the first write");
+    }
+}
+
+async fn until(condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !condition() {
+        assert!(Instant::now() < deadline, "it does not come about");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
 }
 
 #[test]
