@@ -98,8 +98,7 @@ pub(crate) async fn remove(tx: &mut Tx, user: &User, now: Timestamp) -> Result<R
     let mut bumps = sessions::revoke_of_user(tx, user.environment, user.id, None, SESSIONS, now).await?;
     let tokens = api_tokens::purge_of_user(tx, user.environment, user.id).await?;
     let consents = consents::purge_of_user(tx, user.environment, user.id).await?;
-    let is_whole =
-        i64::try_from(bumps.len()).is_ok_and(|ended| ended < SESSIONS) && tokens.is_empty() && consents == 0;
+    let is_whole = i64::try_from(bumps.len()).is_ok_and(|ended| ended < SESSIONS) && tokens.is_empty() && consents == 0;
     bumps.extend(tokens);
     if !is_whole {
         return Ok(Removal::later(bumps));

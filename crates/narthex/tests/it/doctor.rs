@@ -14,7 +14,8 @@ fn config(flags: &[(&str, &str)]) -> Config {
 }
 
 fn level(findings: &[Finding], check: &str) -> (Level, String) {
-    let finding = findings.iter().find(|finding| finding.check == check).unwrap_or_else(|| panic!("{check}: {findings:?}"));
+    let finding =
+        findings.iter().find(|finding| finding.check == check).unwrap_or_else(|| panic!("{check}: {findings:?}"));
     (finding.level, finding.text.clone())
 }
 
@@ -36,7 +37,11 @@ async fn ops_19_grpc_over_tls_is_tried_as_an_sdk_would() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ops_19_names_without_an_address_and_ports_without_a_server_are_problems() {
-    let plain = config(&[("tls.mode", "external"), ("server.http_listen", "127.0.0.1:1"), ("server.base_domain", "narthex.invalid")]);
+    let plain = config(&[
+        ("tls.mode", "external"),
+        ("server.http_listen", "127.0.0.1:1"),
+        ("server.base_domain", "narthex.invalid"),
+    ]);
     let findings = outside(&plain, None).await;
     let (found, text) = level(&findings, "dns");
     assert!(found == Level::Problem && text.contains("*.narthex.invalid"), "{text}");
@@ -46,7 +51,9 @@ async fn ops_19_names_without_an_address_and_ports_without_a_server_are_problems
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ops_19_an_expired_or_foreign_certificate_is_a_problem() {
-    for (name, last_year, expected) in [("dev.auth.example", 2020, "xpired"), ("other.example", 4000, "not valid for name")] {
+    for (name, last_year, expected) in
+        [("dev.auth.example", 2020, "xpired"), ("other.example", 4000, "not valid for name")]
+    {
         let folder = tempfile::tempdir().unwrap();
         let written = Files::write(folder.path(), name, last_year);
         let keys = written.keys();
