@@ -3,9 +3,14 @@
 // `plain` speaks to NARTHEX_HTTP_URL: gRPC as h2c with prior knowledge and OAuth over HTTP/1.1, on one port.
 const { version } = require('@scalekit-sdk/node/package.json');
 const { ScalekitClient } = require('@scalekit-sdk/node');
+const access = require('./access');
+const domains = require('./domains');
 const errors = require('./errors');
+const machines = require('./machines');
 const organizations = require('./organizations');
 const pagination = require('./pagination');
+const people = require('./people');
+const sessions = require('./sessions');
 const tokens = require('./tokens');
 const { Report } = require('./report');
 
@@ -22,6 +27,11 @@ async function main(part) {
     // Links and issuers name the environment's canonical origin, whatever scheme and port the caller used.
     await organizations.run(report, client, origin);
     await pagination.run(report, client);
+    await people.run(report, client);
+    await access.run(report, client);
+    await machines.run(report, client, url, origin);
+    await domains.run(report, client);
+    await sessions.run(report, client);
     await errors.run(report, client, url, clientId, secret);
     await errors.counted(report, client);
     await tokens.run(report, client, url, origin, clientId);

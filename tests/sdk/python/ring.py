@@ -6,9 +6,14 @@ from importlib.metadata import version
 
 from scalekit import ScalekitClient
 
+import access
+import domains
 import errors
+import machines
 import organizations
 import pagination
+import people
+import sessions
 import tokens
 from report import Report
 
@@ -28,6 +33,11 @@ def main(part):
     else:
         organizations.run(report, client, url)
         pagination.run(report, client)
+        people.run(report, client)
+        access.run(report, client)
+        machines.run(report, client, url)
+        domains.run(report, client)
+        sessions.run(report, client)
         errors.run(report, client, url, client_id, secret)
         errors.counted(report, client, EXECUTIONS)
         tokens.run(report, client, url, client_id, secret)
