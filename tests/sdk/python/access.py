@@ -55,7 +55,7 @@ def permissions(report, permissions):
         for name in (read, "docs-read", word("sk")):
             refused(
                 lambda name=name: permissions.create_permission(CreatePermission(name=name, description="x")),
-                ScalekitBadRequestException, "INVALID_ARGUMENT", "INVALID_ARGUMENT",
+                ScalekitBadRequestException, "INVALID_ARGUMENT", "INVALID_ARGUMENT", says="already exists" if name == read else "",
             )
     return read, write
 
@@ -107,6 +107,7 @@ def roles(report, client, org, read, write):
         roles.delete_role(child, reassign_role_name=base)
         equal(names(client.users.list_user_roles(org, user.id)[0].roles), [base], "the user's roles")
         refused(lambda: roles.get_role(child), ScalekitNotFoundException, "NOT_FOUND", "NOT_FOUND")
+        equal(names(client.users.list_user_permissions(org, user.id)[0].permissions), [read], "the user's permissions")
         client.users.delete_user(user.id)
         equal(roles.get_role_users_count(base)[0].count, 0, "count")
 

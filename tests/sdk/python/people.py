@@ -38,6 +38,7 @@ def run(report, client):
     made = []
     try:
         users(report, client.users, first, made)
+        seats(report, client, second, made)
         memberships(report, client.users, first, second, made)
         invitations(report, client.users, first, made)
         end_of_life(report, client.users, first, second)
@@ -91,8 +92,51 @@ def users(report, users, org, made):
         equal((updated.id, dict(updated.metadata)), (ada.id, {"desk": "8"}))
         refused(
             lambda: create(users, made, org, email=address(), external_id=external_id),
-            ScalekitBadRequestException, "INVALID_ARGUMENT", "INVALID_ARGUMENT",
+            ScalekitBadRequestException, "INVALID_ARGUMENT", "INVALID_ARGUMENT", says="already exists",
         )
+
+    with report.check("[USR-07] profile fields come back from create and get; an update changes the named one, empty text clears, limits hold"):
+        profile = CreateUserProfile(
+            given_name="Grace", family_name="Hopper", name="Amazing Grace", locale="en-US", phone_number="+1 415 555 2671",
+            preferred_username="grace", picture="https://cdn.example.com/grace", gender="female", groups=["navy", "compilers"],
+        )
+        grace = create(users, made, org, email=address(), user_profile=profile)
+        for field in profile.DESCRIPTOR.fields_by_name:
+            if field in ("first_name", "last_name"):
+                continue
+            equal(getattr(users.get_user(grace.id)[0].user.user_profile, field), getattr(profile, field), field)
+        changed = UpdateUserProfile(picture="", groups=["navy"])
+        found = users.update_user(grace.id, UpdateUser(user_profile=changed))[0].user.user_profile
+        equal((found.picture, list(found.groups), found.name, found.gender), ("", ["navy"], "Amazing Grace", "female"))
+        for over in (
+            CreateUserProfile(given_name="x" * 256),
+            CreateUserProfile(preferred_username="x" * 513),
+            CreateUserProfile(picture="https://" + "x" * 2041),
+            CreateUserProfile(groups=["same", "same"]),
+            CreateUserProfile(groups=[f"group {n}" for n in range(51)]),
+        ):
+            refused(
+                lambda over=over: create(users, made, org, email=address(), user_profile=over),
+                ScalekitBadRequestException, "INVALID_ARGUMENT", "INVALID_ARGUMENT",
+            )
+        users.delete_user(grace.id)
+
+    with report.check("[USR-08] custom attributes and metadata: 20 pairs, keys of 3 to 25, values of 1 to 256; a map that is sent replaces"):
+        full = {f"key{n}": "v" * 256 for n in range(20)}
+        rich = create(users, made, org, email=address(), metadata=full, user_profile=CreateUserProfile(custom_attributes=full))
+        equal((dict(rich.metadata), dict(rich.user_profile.custom_attributes)), (full, full))
+        only = UpdateUser(metadata={"only": "this"}, user_profile=UpdateUserProfile(custom_attributes={"and": "that"}))
+        found = users.update_user(rich.id, only)[0].user
+        equal((dict(found.metadata), dict(found.user_profile.custom_attributes)), ({"only": "this"}, {"and": "that"}))
+        found = users.update_user(rich.id, UpdateUser(user_profile=UpdateUserProfile(name="Rich")))[0].user
+        equal((dict(found.metadata), dict(found.user_profile.custom_attributes)), ({"only": "this"}, {"and": "that"}), "when left out")
+        for over in (full | {"one_more": "v"}, {"ab": "v"}, {"k" * 26: "v"}, {"key": ""}, {"key": "v" * 257}):
+            for user in (UpdateUser(metadata=over), UpdateUser(user_profile=UpdateUserProfile(custom_attributes=over))):
+                refused(
+                    lambda user=user: users.update_user(rich.id, user),
+                    ScalekitBadRequestException, "INVALID_ARGUMENT", "INVALID_ARGUMENT",
+                )
+        users.delete_user(rich.id)
 
     with report.check("[USR-10] lists of users and of an organization's users: newest first, pages, total_size"):
         newest = create(users, made, org, email=address())
@@ -123,6 +167,16 @@ def memberships(report, users, first, second, made):
     external_id = unique("person")
     user = create(users, made, first, email=address(), external_id=external_id)
 
+    with report.check("an address that is known: the same user in the second organization, profile untouched; in the first, refused"):
+        twin = CreateUser(email=user.email.upper(), user_profile=CreateUserProfile(given_name="Impostor"))
+        same = users.create_user_and_membership(second, twin, False)[0].user
+        equal((same.id, same.email, same.user_profile.given_name), (user.id, user.email, ""))
+        refused(
+            lambda: users.create_user_and_membership(first, twin, False),
+            ScalekitBadRequestException, "INVALID_ARGUMENT", "INVALID_ARGUMENT", says="already exists",
+        )
+        users.delete_membership(second, user.id)
+
     with report.check("[MEM-01] a user joins a second organization by id, leaves it, and joins it by external id"):
         wanted = CreateMembership(roles=[Role(name="admin")], metadata={"team": "blue"})
         joined = users.create_membership(second, user.id, wanted, send_invitation_email=False)[0].user
@@ -137,7 +191,7 @@ def memberships(report, users, first, second, made):
     with report.check("[MEM-02] a membership that exists already is refused"):
         refused(
             lambda: users.create_membership(second, user.id, CreateMembership(), send_invitation_email=False),
-            ScalekitBadRequestException, "INVALID_ARGUMENT", "INVALID_ARGUMENT",
+            ScalekitBadRequestException, "INVALID_ARGUMENT", "INVALID_ARGUMENT", says="already exists",
         )
 
     with report.check("[MEM-03] an update replaces roles and metadata; what it leaves empty stays"):
@@ -166,6 +220,26 @@ def memberships(report, users, first, second, made):
             lambda: users.create_membership(first, NOBODY, CreateMembership()),
         ):
             refused(call, ScalekitNotFoundException, "NOT_FOUND", "NOT_FOUND")
+
+
+def seats(report, client, org, made):
+    with report.check("a full organization takes neither a user nor an invitation nor a membership, until the cap is raised"):
+        users, orgs = client.users, client.organization
+        orgs.upsert_user_management_settings(org, 1)
+        create(users, made, org, invite=True, email=address())
+        other = orgs.create_organization(CreateOrganization(display_name="Elsewhere"))[0].organization.id
+        stranger = create(users, made, other, email=address())
+        for call in (
+            lambda: create(users, made, org, email=address()),
+            lambda: create(users, made, org, invite=True, email=address()),
+            lambda: users.create_membership(org, stranger.id, CreateMembership(), send_invitation_email=False),
+        ):
+            error = refused(call, ScalekitBadRequestException, "FAILED_PRECONDITION", "FAILED_PRECONDITION")
+            holds("1" in error.message and "limit" in error.message, error.message)
+        orgs.upsert_user_management_settings(org, 2)
+        users.create_membership(org, stranger.id, CreateMembership(), send_invitation_email=False)
+        orgs.upsert_user_management_settings(org)
+        orgs.delete_organization(other)
 
 
 def invitations(report, users, org, made):
