@@ -9,7 +9,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use narthex_db::testing::{POSTGRES_URL, TestDb, postgres_url};
 use narthex_db::{Db, DbError, DbOptions, Engine, Migration, p};
@@ -124,14 +124,21 @@ impl Drop for Writer {
 }
 
 async fn assert_all_there(db: &Db, acknowledged: &HashSet<String>) {
-    let (organizations, events) = db
-        .read(async |tx| {
+    let started = Instant::now();
+    let (organizations, events) = loop {
+        let read = db.read(async |tx| {
             let organizations = tx.all::<(String,)>("SELECT id FROM organizations", &[]).await?;
             let events = tx.all::<(String,)>("SELECT id FROM events", &[]).await?;
             Ok::<_, DbError>((organizations, events))
-        })
-        .await
-        .expect("a read");
+        });
+        match read.await {
+            // A server that was killed replays its log first, and says so.
+            Err(error) if error.is_unavailable() && started.elapsed() < Duration::from_mins(1) => {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            read => break read.expect("a read"),
+        }
+    };
     let organizations: HashSet<String> = organizations.into_iter().map(|(id,)| id).collect();
     let events: HashSet<String> = events.into_iter().map(|(id,)| id).collect();
     let lost: Vec<_> = acknowledged.difference(&organizations).collect();

@@ -100,7 +100,7 @@ async fn update(
     };
     let given = request.organization.unwrap_or_default();
     let patch = match request.update_mask {
-        Some(mask) if !mask.paths.is_empty() => masked(given, &mask.paths)?,
+        Some(mask) if !mask.paths.is_empty() => masked(&given, &mask.paths)?,
         _ => unmasked(given),
     };
     let identity = reachable(&core, &context, identity).await?;
@@ -123,7 +123,7 @@ fn unmasked(given: wire::UpdateOrganization) -> OrganizationPatch {
 }
 
 /// With a mask exactly the named fields change, and those that are absent are cleared.
-fn masked(given: wire::UpdateOrganization, paths: &[String]) -> Result<OrganizationPatch> {
+fn masked(given: &wire::UpdateOrganization, paths: &[String]) -> Result<OrganizationPatch> {
     let patch = |field: &Option<String>| field.clone().map_or(Patch::Clear, set_or_clear);
     let mut change = OrganizationPatch::default();
     for path in paths {

@@ -239,7 +239,10 @@ async fn what_is_no_organization_id_is_not_found() {
         let request = wire::UpdateOrganizationSettingsRequest { id: id.into(), settings: None };
         assert_kind(update_settings(service.core(), service.as_client(), request).await, Kind::NotFound);
     }
-    let error = assert_kind(get(service.core(), service.as_client(), Default::default()).await, Kind::InvalidArgument);
+    let error = assert_kind(
+        get(service.core(), service.as_client(), wire::GetOrganizationRequest::default()).await,
+        Kind::InvalidArgument,
+    );
     assert_eq!(error.field_violations()[0].field, "id");
 }
 
