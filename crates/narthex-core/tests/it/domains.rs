@@ -325,7 +325,7 @@ narthex_db::on_each_engine! { &Schema::new().migrations();
         assert_not_found(domains::list(&w.f.core, w.f.env(), OrganizationId(1), Listed::default()).await);
     }
 
-    async fn api_09_a_repeated_request_with_its_key_adds_one_domain(db: TestDb) {
+    async fn a_repeated_request_with_its_key_adds_one_domain(db: TestDb) {
         let w = World::on(db).await;
         let new = || NewDomain {
             organization: w.acme,

@@ -18,7 +18,7 @@ fn custom(list: &Value) -> Vec<&str> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn uat_01_uat_02_attributes_over_rest_under_all_three_paths() {
+async fn uat_01_uat_02_ctl_53_attributes_over_rest_under_all_three_paths() {
     let client = Client::start().await;
     let made = client.ok(200, "POST", SIGN_ON, Some(attribute("department"))).await["user_attribute"].clone();
     assert_eq!(
