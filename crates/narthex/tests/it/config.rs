@@ -135,3 +135,13 @@ fn ops_04_secrets_come_by_reference_and_are_never_printed() {
         assert!(!shown.contains("fromfile") && !shown.contains("again"), "{shown}");
     }
 }
+
+#[test]
+fn ops_04_operations_lists_every_key_with_its_default_and_meaning() {
+    let document = include_str!("../../../../OPERATIONS.md");
+    for key in narthex::config::keys::KEYS {
+        let default = if key.default.is_empty() { String::new() } else { format!("`{}`", key.default) };
+        let row = format!("| `{}` | {default} | {} |", key.name, key.meaning);
+        assert!(document.contains(&row), "OPERATIONS.md lacks the line: {row}");
+    }
+}
