@@ -51,6 +51,7 @@ pub struct Db {
 struct Inner {
     store: Store,
     metrics: Arc<Metrics>,
+    checks: health::Checks,
 }
 
 enum Store {
@@ -74,7 +75,7 @@ impl Db {
         } else {
             return Err(DbError::Options("the database URL begins with sqlite: or postgres://".into()));
         };
-        Ok(Db { inner: Arc::new(Inner { store, metrics }) })
+        Ok(Db { inner: Arc::new(Inner { store, metrics, checks: health::Checks::default() }) })
     }
 
     /// Which engine stands behind this handle.
