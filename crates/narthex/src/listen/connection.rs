@@ -30,7 +30,8 @@ pub struct Timeouts {
     pub head: Duration,
     /// Without a request. SDK pools keep connections for up to 4 minutes (sdk-clients reference §3.3).
     pub idle: Duration,
-    /// A request whose connection moves no byte in either direction.
+    /// A request whose connection moves no byte in either direction; also a client that was told that its connection ends, has no
+    /// request left, and does not let it end (over HTTP/2 it has to answer a ping first).
     pub stalled: Duration,
     /// While stopping: a connection that was quiet this long has no request on the way.
     pub quiet: Duration,
@@ -63,7 +64,7 @@ struct Activity {
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
     Keep,
-    /// End it as soon as what runs is done.
+    /// End it as soon as what runs is done. Nothing runs.
     Close,
     /// End it now.
     Cut,
@@ -122,6 +123,13 @@ impl Activity {
         let idle_since = if http2 { self.last_request_ended.load(Ordering::Relaxed) } else { last };
         if over(idle_since, timeouts.idle) { Verdict::Close } else { Verdict::Keep }
     }
+
+    /// Whether a connection that has been closing since then, without a request, has had its time: whoever never answers the ping of
+    /// a graceful end, or never begins with HTTP/2 at all, would keep it for ever.
+    fn overstays(&self, closing_since: u64, timeouts: &Timeouts) -> bool {
+        let since = closing_since.max(self.last_request_ended.load(Ordering::Relaxed));
+        u128::from(self.now().saturating_sub(since)) >= timeouts.stalled.as_millis()
+    }
 }
 
 /// A request in flight; ends when its answer has been handed to the connection, or when either side gave up.
@@ -170,7 +178,7 @@ where
         pin!(builder.serve_connection(TokioIo::new(Watched { io, activity: activity.clone() }), answer));
     let mut stop = pin!(drain.reached(Phase::Stopping));
     let mut stopping = false;
-    let mut closing = false;
+    let mut closing_since = None;
     loop {
         let pause = if stopping { Duration::from_millis(25) } else { Duration::from_secs(5) };
         tokio::select! {
@@ -184,11 +192,15 @@ where
             () = tokio::time::sleep(pause) => {}
         }
         match activity.verdict(&timeouts, stopping) {
-            Verdict::Close if !closing => {
-                closing = true;
-                connection.as_mut().graceful_shutdown();
-            }
-            Verdict::Keep | Verdict::Close => {}
+            Verdict::Keep => {}
+            Verdict::Close => match closing_since {
+                None => {
+                    closing_since = Some(activity.now());
+                    connection.as_mut().graceful_shutdown();
+                }
+                Some(since) if activity.overstays(since, &timeouts) => return,
+                Some(_) => {}
+            },
             Verdict::Cut => return,
         }
     }
@@ -334,5 +346,39 @@ mod tests {
         assert_eq!(activity.verdict(&timeouts, true), Verdict::Keep, "the next request may be on the wire");
         after(Arc::get_mut(&mut activity).unwrap(), timeouts.quiet);
         assert_eq!(activity.verdict(&timeouts, true), Verdict::Close);
+    }
+
+    struct Never;
+
+    impl Service for Never {
+        type Body = http_body_util::Empty<Bytes>;
+
+        async fn serve(&self, _: Request<Incoming>, _: Arc<Peer>) -> http::Response<Self::Body> {
+            http::Response::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn an_http2_client_that_ignores_the_end_of_its_connection_is_cut() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+        for said in [Vec::new(), [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &settings[..]].concat()] {
+            let (mut client, server) = tokio::io::duplex(64 * 1024);
+            let peer = Arc::new(Peer {
+                address: std::net::Ipv4Addr::LOCALHOST.into(),
+                tls: true,
+                door: crate::listen::Door::Public,
+            });
+            let drain = Drain::default();
+            drain.advance(Phase::Stopping);
+            let timeouts = Timeouts { stalled: Duration::from_millis(300), ..Timeouts::default() };
+            let driven = tokio::spawn(drive(server, Arc::new(Never), peer, true, drain, timeouts));
+            client.write_all(&said).await.unwrap();
+            // It reads everything, the GOAWAY and the ping too, and answers nothing.
+            let mut heard = Vec::new();
+            let reading = tokio::time::timeout(Duration::from_secs(10), client.read_to_end(&mut heard));
+            reading.await.expect("it is cut").unwrap();
+            driven.await.unwrap();
+        }
     }
 }
