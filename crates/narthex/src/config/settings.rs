@@ -86,8 +86,12 @@ impl Settings {
     fn read_file(&mut self, path: &Path) -> Result<(), Failure> {
         let text =
             std::fs::read_to_string(path).map_err(|error| Failure::config(format!("{}: {error}", path.display())))?;
-        let table: toml::Table =
-            text.parse().map_err(|error| Failure::config(format!("{}: {error}", path.display())))?;
+        let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+            // The parser's own text quotes the line, which may hold a password.
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            let line = before.matches('\n').count() + 1;
+            Failure::config(format!("{}, line {line}: {}", path.display(), error.message()))
+        })?;
         self.read_table("", &table, path)
     }
 
@@ -245,11 +249,10 @@ fn redact(value: &str) -> String {
     if value.is_empty() || value.starts_with("sqlite:") || value.starts_with("file:") || value.starts_with("env:") {
         return value.to_owned();
     }
-    match (value.split_once("://"), value.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, place))) => {
-            // `?password=…` is another way to put a secret into a URL.
-            format!("{scheme}://[redacted]@{}", place.split('?').next().unwrap_or_default())
-        }
+    // `?password=…` is another way to put a secret into a URL, and may hold an `@` of its own.
+    let place = value.split('?').next().unwrap_or_default();
+    match (place.split_once("://"), place.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, place))) => format!("{scheme}://[redacted]@{place}"),
         _ => "[redacted]".to_owned(),
     }
 }
@@ -299,4 +302,31 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         _ => None,
     };
     millis.map(Duration::from_millis).ok_or_else(problem)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ops_04_a_password_in_a_file_that_cannot_be_parsed_is_not_repeated() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("narthex.toml");
+        std::fs::write(&path, "[database]\nurl = \"postgres://narthex:hunter2@db/narthex\nextra = 1\n").unwrap();
+        let sources = Sources { file: Some(path), ..Sources::default() };
+        let message = Settings::load(&sources).unwrap_err().message;
+        assert!(message.contains("line 2") && !message.contains("hunter2"), "{message}");
+    }
+
+    #[test]
+    fn ops_04_what_opens_a_database_is_never_shown() {
+        assert_eq!(redact("postgres://narthex:secret@db/narthex?password=x"), "postgres://[redacted]@db/narthex");
+        for (url, shown) in [
+            ("postgres://db/narthex?password=one@two", "[redacted]"),
+            ("postgres://narthex:one?two@db/narthex", "[redacted]"),
+            ("postgres://narthex@db/narthex?password=one@two", "postgres://[redacted]@db/narthex"),
+        ] {
+            assert_eq!(redact(url), shown);
+        }
+    }
 }
