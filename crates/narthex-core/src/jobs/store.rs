@@ -77,7 +77,13 @@ pub(super) async fn due_environment(
     Ok((None, at))
 }
 
-/// Whether anything may be claimed or reclaimed; for a look before a write.
+/// Whether a job of any environment is due. Reads every job at worst.
+pub(super) async fn any_due(tx: &mut Tx, now: Timestamp) -> Result<bool> {
+    let sql = "SELECT id FROM jobs WHERE queue = $1 AND state = 0 AND run_at <= $2 LIMIT 1";
+    Ok(tx.opt::<(i64,)>(sql, &p![Queue::Work as i64, now.0]).await?.is_some())
+}
+
+/// Whether a lease has ended whose job may be reclaimed; for a look before a write.
 pub(super) async fn any_lease_ended(tx: &mut Tx, now: Timestamp) -> Result<bool> {
     let ended: Option<(i64,)> =
         tx.opt("SELECT id FROM jobs WHERE state = 1 AND lease_until <= $1 LIMIT 1", &p![now.0]).await?;

@@ -166,7 +166,8 @@ pub async fn drain_with(core: &Arc<Core>, handlers: Handlers) -> Result<usize> {
         while let Some(ended) = running.join_next().await {
             report(ended);
         }
-        if done == 0 {
+        // A round looks at some environments only: what is due may lie behind them.
+        if done == 0 && !store::any_due(&mut *core.db.reader().await?, core.clock.now()).await? {
             worker.end().await?;
             return Ok(total);
         }
@@ -243,7 +244,14 @@ impl Worker {
             let mut reader = self.core.db.reader().await?;
             let due = match room {
                 0 => None,
-                _ => store::due_environment(&mut reader, Queue::Work, self.cursor, now).await?.0,
+                _ => {
+                    let (due, at) = store::due_environment(&mut reader, Queue::Work, self.cursor, now).await?;
+                    if due.is_none() {
+                        // The next look begins where this one ended: environments whose jobs are all for later hide none behind them.
+                        self.cursor = at;
+                    }
+                    due
+                }
             };
             (due, store::any_lease_ended(&mut reader, now).await?)
         };

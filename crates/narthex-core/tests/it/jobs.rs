@@ -174,6 +174,45 @@ narthex_db::on_each_engine! { &Schema::new().migrations();
         assert!(place <= 4, "one turn of the busy environment at most, not {place} jobs");
     }
 
+    async fn a_job_behind_many_environments_with_jobs_for_later_has_its_turn(db: TestDb) {
+        let f = Fixture::on(db).await;
+        let log = Log::default();
+        let now = f.core.clock.now();
+        let later: Vec<NewJob> = (1..=200)
+            .map(|environment| NewJob {
+                id: f.core.ids.next(),
+                kind: &KIND,
+                environment: EnvId(environment),
+                payload: json!({}),
+                run_at: now.plus(Duration::from_hours(24)),
+            })
+            .collect();
+        f.core
+            .db
+            .write(async move |tx| {
+                for job in &later {
+                    jobs::enqueue(tx, job, now).await?;
+                }
+                Ok::<_, Error>(())
+            })
+            .await
+            .unwrap();
+        enqueue(&f.core, EnvId(150), "due").await;
+        let handlers = noting(&log, |_| Ok(()));
+        let seen = Arc::clone(&log);
+        let ran = async move {
+            while seen.lock().unwrap().is_empty() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let work = jobs::run_with(Arc::clone(&f.core), handlers.clone(), ran);
+        tokio::time::timeout(Duration::from_secs(30), work).await.expect("it had its turn");
+        enqueue(&f.core, EnvId(199), "due").await;
+        jobs::drain_with(&f.core, handlers).await.unwrap();
+        let ran: Vec<_> = log.lock().unwrap().iter().map(|(environment, ..)| environment.0).collect();
+        assert_eq!(ran, [150, 199]);
+    }
+
     async fn two_workers_share_the_jobs_and_run_each_once(db: TestDb) {
         let f = Fixture::on(db).await;
         let other = f.second_node().await.unwrap_or_else(|| Arc::clone(&f.core));
