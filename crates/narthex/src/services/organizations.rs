@@ -104,6 +104,13 @@ async fn update(
         _ => unmasked(given),
     };
     let identity = reachable(&core, &context, identity).await?;
+    // What the application knows an organization by is not its administrators' to change: whoever could would become another of the
+    // application's tenants, and could ask which names are taken.
+    let is_tenant_data =
+        !matches!(patch.external_id, Patch::Keep) || !matches!(patch.slug, Patch::Keep) || patch.metadata.is_some();
+    if is_tenant_data && matches!(context.caller, Caller::User { .. } | Caller::Session { .. }) {
+        return Err(Error::permission_denied(&["organizations:write"]));
+    }
     let by = Actor::from(&context.caller);
     let organization = organizations::update(&core, context.environment.id, &by, identity, patch).await?;
     Ok(wire::UpdateOrganizationResponse { organization: Some(message(organization)) })
@@ -417,6 +424,7 @@ async fn branding(
     request: wire::GetOrganizationBrandingRequest,
 ) -> Result<wire::GetOrganizationBrandingResponse> {
     let organization = reachable_id(&context, &request.organization_id)?;
+    session_needs(&context.caller, "organizations_read")?;
     let branding = organizations::branding(&core, context.environment.id, organization).await?;
     Ok(wire::GetOrganizationBrandingResponse { branding: Some(branding_message(branding)) })
 }
@@ -427,6 +435,7 @@ async fn update_branding(
     request: wire::UpdateOrganizationBrandingRequest,
 ) -> Result<wire::UpdateOrganizationBrandingResponse> {
     let organization = reachable_id(&context, &request.organization_id)?;
+    session_needs(&context.caller, "organizations_write")?;
     let settings = match wire::BrandingSource::try_from(request.source) {
         Ok(wire::BrandingSource::Environment) => None,
         Ok(wire::BrandingSource::Custom) => {
@@ -443,6 +452,18 @@ async fn update_branding(
     let by = Actor::from(&context.caller);
     let branding = organizations::update_branding(&core, context.environment.id, &by, organization, settings).await?;
     Ok(wire::UpdateOrganizationBrandingResponse { branding: Some(branding_message(branding)) })
+}
+
+/// The RPCs of branding have no key for sessions: their neighbours' one counts (control plane reference §2.4).
+fn session_needs(caller: &Caller, key: &str) -> Result<()> {
+    match caller {
+        Caller::User { permissions, .. } | Caller::Session { permissions, .. }
+            if !permissions.iter().any(|held| held == key) =>
+        {
+            Err(Error::permission_denied(&[key]))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn branding_message(branding: Branding) -> wire::OrganizationBranding {
@@ -466,6 +487,11 @@ async fn upsert_user_management(
     request: wire::UpsertUserManagementSettingsRequest,
 ) -> Result<wire::UpsertUserManagementSettingsResponse> {
     let organization = reachable_id(&context, &request.organization_id)?;
+    // Seats are what the application sells. No link carries them as a feature (control plane reference §2.3), so that whom a link lets
+    // in to set up sign-on cannot lift the cap.
+    if matches!(context.caller, Caller::Portal { .. }) {
+        return Err(Error::permission_denied(&["organizations:write"]));
+    }
     let seats = request.settings.unwrap_or_default().max_allowed_users;
     let by = Actor::from(&context.caller);
     let organization =

@@ -14,6 +14,9 @@ use narthex_rpc::{Context, Rpcs};
 
 use super::organizations::{reachable_id, time, with};
 
+#[cfg(test)]
+mod tests;
+
 /// Builds the service's RPCs.
 pub fn register(rpcs: &mut Rpcs, core: &Arc<Core>) {
     rpcs.add(rpc::CREATE_ROLE, with(core, create))
@@ -251,7 +254,17 @@ async fn dependents(
     context: Context,
     request: wire::ListDependentRolesRequest,
 ) -> Result<wire::ListDependentRolesResponse> {
-    let views = roles::dependents(&core, context.environment.id, request.role_name).await?;
+    let environment = context.environment.id;
+    let views = match context.caller {
+        // A portal sees the environment's roles and those of its organization: others' are neither named nor counted.
+        Caller::Portal { organization, .. } => {
+            let base = roles::get(&core, environment, Scope::Environment, request.role_name, Include::Nothing).await?;
+            let seen = roles::list(&core, environment, Scope::Organization(organization), Include::Nothing).await?;
+            let extends = |view: &View| view.role.base.as_ref().is_some_and(|extended| extended.id == base.role.id);
+            seen.into_iter().filter(extends).collect()
+        }
+        _ => roles::dependents(&core, environment, request.role_name).await?,
+    };
     Ok(wire::ListDependentRolesResponse { roles: views.into_iter().map(message).collect() })
 }
 

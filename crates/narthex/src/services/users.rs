@@ -14,7 +14,7 @@ use narthex_core::memberships::{self, Addition, Provisioning, Subject};
 use narthex_core::organizations::Patch;
 use narthex_core::pages::{Page, PageRequest};
 use narthex_core::roles::Reference;
-use narthex_core::users::{self, Identity, NewUser, UserPatch, View};
+use narthex_core::users::{self, Identity, NewUser, ProfilePatch, UserPatch, View};
 use narthex_core::{Caller, Core, Error, Kind, Result, invitations};
 use narthex_rpc::{Context, Rpcs};
 
@@ -170,6 +170,8 @@ async fn update(
     if is_end_user(&context.caller) && (given.external_id.is_some() || !given.metadata.is_empty()) {
         return Err(Error::permission_denied(&["users:write"]));
     }
+    let profile = messages::changed_profile(given.user_profile.unwrap_or_default());
+    asserted_by(&context.caller, &profile)?;
     let patch = UserPatch {
         external_id: match given.external_id {
             None => Patch::Keep,
@@ -177,7 +179,7 @@ async fn update(
             Some(id) => Patch::Set(id),
         },
         metadata: messages::unless_empty(given.metadata),
-        profile: messages::changed_profile(given.user_profile.unwrap_or_default()),
+        profile,
     };
     let view = users::update(&core, context.environment.id, identity, patch).await?;
     Ok(wire::UpdateUserResponse { user: Some(shown(&context, view)) })
@@ -204,11 +206,13 @@ async fn create(
 ) -> Result<wire::CreateUserAndMembershipResponse> {
     let organization = reachable_id(&context, &request.organization_id)?;
     let given = request.user.unwrap_or_default();
+    let profile = messages::new_profile(given.user_profile.unwrap_or_default());
+    asserted_by(&context.caller, &profile)?;
     let subject = Subject::New(NewUser {
         email: given.email,
         external_id: given.external_id,
         metadata: given.metadata.into_iter().collect(),
-        profile: messages::new_profile(given.user_profile.unwrap_or_default()),
+        profile,
     });
     if is_end_user(&context.caller)
         && let Subject::New(new) = &subject
@@ -258,8 +262,8 @@ async fn add(
     let invite = invite.unwrap_or(true);
     let mut inviter_email = given.inviter_email;
     if let Caller::User { user, permissions, .. } | Caller::Session { user, permissions, .. } = &context.caller {
-        // A customer's administrator may ask somebody in, not vouch for their address.
-        if !invite {
+        // A customer's administrator may ask somebody in, not vouch for their address, nor write the application's notes.
+        if !invite || !given.metadata.is_empty() {
             return Err(Error::permission_denied(&["users:write"]));
         }
         if !given.roles.is_empty() && !permissions.iter().any(|held| held == ROLE_UPDATE) {
@@ -319,6 +323,9 @@ async fn update_membership(
     };
     let identity = colleague(&core, &context, organization, identity).await?;
     let given = request.membership.unwrap_or_default();
+    if is_end_user(&context.caller) && !given.metadata.is_empty() {
+        return Err(Error::permission_denied(&["users:write"]));
+    }
     let roles = references(&given.roles, "membership.roles")?;
     let metadata = given.metadata.into_iter().collect();
     let (environment, by) = (context.environment.id, Actor::from(&context.caller));
@@ -331,8 +338,7 @@ async fn resend_invite(
     context: Context,
     request: wire::ResendInviteRequest,
 ) -> Result<wire::ResendInviteResponse> {
-    let organization = reachable_id(&context, &request.organization_id)?;
-    let user = UserId::parse(&request.id).ok_or_else(users::not_found)?;
+    let (organization, user) = member(&core, &context, &request.organization_id, &request.id).await?;
     let by = Actor::from(&context.caller);
     let invitation = invitations::resend(&core, &context.environment, &by, organization, user).await?;
     Ok(wire::ResendInviteResponse { invite: Some(messages::invite(invitation)) })
@@ -343,7 +349,7 @@ async fn roles_of(
     context: Context,
     request: wire::ListUserRolesRequest,
 ) -> Result<wire::ListUserRolesResponse> {
-    let (organization, user) = member(&context, &request.organization_id, &request.user_id)?;
+    let (organization, user) = member(&core, &context, &request.organization_id, &request.user_id).await?;
     let roles = memberships::roles_of(&core, context.environment.id, organization, user).await?;
     Ok(wire::ListUserRolesResponse { roles: roles.into_iter().map(messages::role).collect() })
 }
@@ -353,7 +359,7 @@ async fn assign_roles(
     context: Context,
     request: wire::AssignUserRolesRequest,
 ) -> Result<wire::AssignUserRolesResponse> {
-    let (organization, user) = member(&context, &request.organization_id, &request.user_id)?;
+    let (organization, user) = member(&core, &context, &request.organization_id, &request.user_id).await?;
     let mut references = Vec::with_capacity(request.roles.len());
     for (i, role) in request.roles.iter().enumerate() {
         #[allow(deprecated)]
@@ -365,7 +371,7 @@ async fn assign_roles(
 }
 
 async fn remove_role(core: Arc<Core>, context: Context, request: wire::RemoveUserRoleRequest) -> Result<()> {
-    let (organization, user) = member(&context, &request.organization_id, &request.user_id)?;
+    let (organization, user) = member(&core, &context, &request.organization_id, &request.user_id).await?;
     let (environment, by) = (context.environment.id, Actor::from(&context.caller));
     memberships::remove_role(&core, environment, &by, organization, user, request.role_name).await
 }
@@ -375,7 +381,7 @@ async fn permissions_of(
     context: Context,
     request: wire::ListUserPermissionsRequest,
 ) -> Result<wire::ListUserPermissionsResponse> {
-    let (organization, user) = member(&context, &request.organization_id, &request.user_id)?;
+    let (organization, user) = member(&core, &context, &request.organization_id, &request.user_id).await?;
     let permissions = memberships::permissions_of(&core, context.environment.id, organization, user).await?;
     Ok(wire::ListUserPermissionsResponse { permissions: permissions.into_iter().map(messages::permission).collect() })
 }
@@ -436,10 +442,19 @@ async fn colleague(
     }
 }
 
-/// A user in an organization that the caller may use.
-fn member(context: &Context, organization: &str, user: &str) -> Result<(OrganizationId, UserId)> {
+/// A user in an organization that the caller may use; see [`colleague`].
+async fn member(core: &Core, context: &Context, organization: &str, user: &str) -> Result<(OrganizationId, UserId)> {
     let organization = reachable_id(context, organization)?;
-    Ok((organization, UserId::parse(user).ok_or_else(users::not_found)?))
+    let user = UserId::parse(user).ok_or_else(users::not_found)?;
+    colleague(core, context, organization, Identity::Id(user)).await?;
+    Ok((organization, user))
+}
+
+/// Groups and attributes are what a directory, an identity provider or the application says of somebody, and what tokens may carry: end
+/// users say them of nobody, themselves least of all.
+fn asserted_by(caller: &Caller, profile: &ProfilePatch) -> Result<()> {
+    let asserts = profile.groups.is_some() || profile.metadata.is_some() || profile.custom_attributes.is_some();
+    if asserts && is_end_user(caller) { Err(Error::permission_denied(&["users:write"])) } else { Ok(()) }
 }
 
 /// What the caller may see of a user: end users see no membership elsewhere, and of somebody who has not joined yet the address alone.
@@ -452,8 +467,9 @@ fn shown(context: &Context, mut view: View) -> wire::User {
             view.user.profile = users::Profile::empty(view.user.profile.id);
             view.user.external_id = None;
             view.user.last_login_at = None;
-            view.identities.clear();
         }
+        // They may come through connections of other organizations.
+        view.identities.clear();
         // The application's own notes are not its customers'.
         view.user.metadata.clear();
     }

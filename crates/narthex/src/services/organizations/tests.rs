@@ -232,6 +232,69 @@ async fn a_caller_of_one_organization_finds_no_other() {
 }
 
 #[tokio::test]
+async fn administrators_change_neither_what_the_application_knows_them_by_nor_what_it_sells() {
+    let service = Service::new().await;
+    let own = service.full().await;
+    let change = async |organization, mask: Option<&str>| {
+        let update_mask = mask.map(|path| FieldMask { paths: vec![path.to_owned()] });
+        let identities = Some(UpdateIdentity::Id(own.id.clone()));
+        let request = wire::UpdateOrganizationRequest { organization: Some(organization), update_mask, identities };
+        update(service.core(), service.as_session(&own), request).await
+    };
+    for given in [
+        wire::UpdateOrganization { external_id: Some("other".into()), ..Default::default() },
+        wire::UpdateOrganization { slug: Some("other".into()), ..Default::default() },
+        wire::UpdateOrganization {
+            metadata: [("plan".to_owned(), "enterprise".to_owned())].into(),
+            ..Default::default()
+        },
+    ] {
+        assert_kind(change(given, None).await, Kind::PermissionDenied);
+    }
+    for cleared in ["external_id", "slug", "metadata"] {
+        assert_kind(change(wire::UpdateOrganization::default(), Some(cleared)).await, Kind::PermissionDenied);
+    }
+    let name = wire::UpdateOrganization { display_name: Some("Acme Inc".into()), ..Default::default() };
+    assert_eq!(change(name, None).await.unwrap().organization.unwrap().display_name, "Acme Inc");
+
+    let seats = wire::UpsertUserManagementSettingsRequest {
+        organization_id: own.id.clone(),
+        settings: Some(wire::OrganizationUserManagementSettings { max_allowed_users: Some(0) }),
+    };
+    assert_kind(upsert_user_management(service.core(), service.as_portal(&own), seats).await, Kind::PermissionDenied);
+}
+
+#[tokio::test]
+async fn branding_needs_the_permissions_of_the_organization() {
+    let service = Service::new().await;
+    let own = service.named("Acme").await;
+    let with = |held: &[&str]| {
+        let mut context = service.as_session(&own);
+        if let Caller::Session { permissions, .. } = &mut context.caller {
+            *permissions = held.iter().map(|&key| key.to_owned()).collect();
+        }
+        context
+    };
+    let read = async |held: &[&str]| {
+        let request = wire::GetOrganizationBrandingRequest { organization_id: own.id.clone() };
+        branding(service.core(), with(held), request).await
+    };
+    let write = async |held: &[&str]| {
+        let request = wire::UpdateOrganizationBrandingRequest {
+            organization_id: own.id.clone(),
+            source: 2,
+            customization_settings: None,
+        };
+        update_branding(service.core(), with(held), request).await
+    };
+    assert_kind(read(&[]).await, Kind::PermissionDenied);
+    read(&["organizations_read"]).await.unwrap();
+    assert_kind(write(&[]).await, Kind::PermissionDenied);
+    assert_kind(write(&["organizations_read"]).await, Kind::PermissionDenied);
+    write(&["organizations_write"]).await.unwrap();
+}
+
+#[tokio::test]
 async fn what_is_no_organization_id_is_not_found() {
     let service = Service::new().await;
     for id in ["org_", "org_abc", "org_012345678901234567", "usr_1", "1", "org_-5", "org_99999999999999999999"] {

@@ -166,6 +166,15 @@ async fn usr_13_users_see_and_change_themselves_and_nobody_else() {
     assert_kind(update(s.core(), as_ann(), change(&bob, name)).await, Kind::PermissionDenied);
     let own_id = wire::UpdateUser { external_id: Some("root".into()), ..Default::default() };
     assert_kind(update(s.core(), as_ann(), change(&ann, own_id)).await, Kind::PermissionDenied);
+    let map = || [("role".to_owned(), "root".to_owned())].into();
+    for asserted in [
+        wire::UpdateUserProfile { groups: vec!["admins".into()], ..Default::default() },
+        wire::UpdateUserProfile { metadata: map(), ..Default::default() },
+        wire::UpdateUserProfile { custom_attributes: map(), ..Default::default() },
+    ] {
+        let given = wire::UpdateUser { user_profile: Some(asserted), ..Default::default() };
+        assert_kind(update(s.core(), as_ann(), change(&ann, given)).await, Kind::PermissionDenied);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -207,6 +216,23 @@ async fn an_organizations_administrator_reaches_nobody_of_another_organization()
     let resend = wire::ResendInviteRequest { organization_id: acme.clone(), id: ann.id.clone() };
     assert_kind(resend_invite(s.core(), as_boss(), resend).await, Kind::NotFound);
 
+    // Nor is it told whether there is such a user at all.
+    let nobody = wire::User { id: "usr_123456789012345".into(), ..Default::default() };
+    let mut told = Vec::new();
+    for user in [&ann, &nobody] {
+        let resend = wire::ResendInviteRequest { organization_id: acme.clone(), id: user.id.clone() };
+        told.push(resend_invite(s.core(), as_boss(), resend).await.unwrap_err());
+        let (organization_id, user_id) = (acme.clone(), user.id.clone());
+        let assign = wire::AssignUserRolesRequest { organization_id, user_id, roles: Vec::new() };
+        told.push(assign_roles(s.core(), as_boss(), assign).await.unwrap_err());
+        let (organization_id, user_id) = (acme.clone(), user.id.clone());
+        let take = wire::RemoveUserRoleRequest { organization_id, user_id, role_name: "member".into() };
+        told.push(remove_role(s.core(), as_boss(), take).await.unwrap_err());
+    }
+    for error in &told {
+        assert_eq!((error.kind(), error.message()), (Kind::NotFound, told[0].message()));
+    }
+
     // Inviting an address tells nothing of whose it is.
     let invited = s.create(as_boss(), &acme, named("ann@example.com"), None).await.unwrap();
     assert_eq!((invited.memberships.len(), invited.external_id.as_deref(), invited.metadata.len()), (1, None, 0));
@@ -237,6 +263,23 @@ async fn an_organizations_administrator_vouches_for_no_address_and_gives_no_more
         }),
         ..named(email)
     };
+    let noted = wire::CreateUser {
+        membership: Some(wire::CreateMembership {
+            metadata: [("plan".to_owned(), "enterprise".to_owned())].into(),
+            ..Default::default()
+        }),
+        ..named("x@example.com")
+    };
+    assert_kind(s.create(as_boss(ADMIN), &acme, noted, None).await, Kind::PermissionDenied);
+    let noted = wire::UpdateMembershipRequest {
+        organization_id: acme.clone(),
+        membership: Some(wire::UpdateMembership {
+            metadata: [("plan".to_owned(), "enterprise".to_owned())].into(),
+            ..Default::default()
+        }),
+        identities: Some(wire::update_membership_request::Identities::Id(boss.id.clone())),
+    };
+    assert_kind(update_membership(s.core(), as_boss(ADMIN), noted).await, Kind::PermissionDenied);
     let inviting = &["organizations_users_invite"][..];
     assert_kind(s.create(as_boss(inviting), &acme, given("x@example.com"), None).await, Kind::PermissionDenied);
     let made = s.create(as_boss(ADMIN), &acme, given("x@example.com"), None).await.unwrap();
