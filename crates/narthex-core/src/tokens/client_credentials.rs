@@ -139,14 +139,14 @@ pub async fn issue_client_credentials(
     let client = client.as_ref();
     check_address(client, request.address)?;
     check_grant(client)?;
-    check_target(client, &request)?;
+    let aud = targets(client, &request)?;
     let (granted, scope) = grant_scopes(client, request.scope.as_deref())?;
     wait_until_valid(core, client).await;
     let claims = AccessClaims {
         sub: client.client_id.clone(),
         client_id: Some(client.client_id.clone()),
         oid: client.organization.map(|organization| organization.to_string()),
-        aud: audience(client),
+        aud,
         scope: (!granted.is_empty()).then(|| granted.join(" ")),
         scopes: (!granted.is_empty()).then_some(granted),
         custom_claims: client.custom_claims.iter().map(|claim| (claim.key.clone(), claim.value.clone())).collect(),
@@ -190,18 +190,23 @@ fn check_grant(client: &Client) -> Result<(), TokenError> {
     }
 }
 
-/// A token can be narrowed to what the client is registered for, and to nothing else.
-fn check_target(client: &Client, request: &ClientCredentials) -> Result<(), TokenError> {
+/// `aud` of the token: what the request names, each a registered audience of the client, so that no other API takes a token that was
+/// asked for one (RFC 8707 §2.2); all that is registered where it names none.
+fn targets(client: &Client, request: &ClientCredentials) -> Result<Vec<String>, TokenError> {
     let registered = audience(client);
+    let mut named: Vec<String> = Vec::new();
     for target in [&request.audience, &request.resource].into_iter().flatten() {
         if !registered.contains(target) {
             return Err(TokenError::new(OAuthCode::InvalidTarget, "not an audience of this client"));
         }
+        if !named.contains(target) {
+            named.push(target.clone());
+        }
     }
-    Ok(())
+    Ok(if named.is_empty() { registered } else { named })
 }
 
-/// `aud`: what is registered, else, for API credentials, the client itself (oauth-oidc reference OP-2).
+/// What is registered, else, for API credentials, the client itself (oauth-oidc reference OP-2).
 fn audience(client: &Client) -> Vec<String> {
     if client.audience.is_empty() && client.kind.is_application() {
         vec![client.client_id.clone()]

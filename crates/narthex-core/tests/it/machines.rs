@@ -217,6 +217,8 @@ narthex_db::on_each_engine! { &narthex_core::schema::Schema::new().migrations();
         machines::update(&node, node.dev.id, acme, &id, changed).await.unwrap();
         let token = claims(&issue(&node, &node.dev, request(None, None)).await.unwrap().access_token);
         assert_eq!((token["exp"].as_i64().unwrap() - token["iat"].as_i64().unwrap(), &token["aud"]), (300, &json!(["a", "b"])));
+        let for_one = issue(&node, &node.dev, request(None, Some("b"))).await.unwrap();
+        assert_eq!(claims(&for_one.access_token)["aud"], json!(["b"]), "no other API takes a token that was asked for one");
         let bare = create(&node, acme, Settings::default()).await.unwrap();
         let bare = issue(&node, &node.dev, credentials(&bare.client.client_id, &secret(&bare))).await.unwrap();
         let bare = claims(&bare.access_token);
