@@ -89,6 +89,11 @@ impl EnvironmentSeed {
         Ok(Self { environment, data_key, signing_key, client: new, secret, roles, permissions, test_organization, now })
     }
 
+    /// The default client, for what a seed file says of it beyond its id and secret.
+    pub(super) fn client_mut(&mut self) -> &mut Client {
+        &mut self.client
+    }
+
     /// OAuth id of the default client.
     pub fn client_id(&self) -> &str {
         &self.client.client_id

@@ -312,7 +312,10 @@ async fn make_environment(
             None => None,
         },
     };
-    let seed = EnvironmentSeed::prepare(core, new.clone(), client).await?;
+    let mut seed = EnvironmentSeed::prepare(core, new.clone(), client).await?;
+    if let Some(wanted) = default {
+        configure(seed.client_mut(), wanted);
+    }
     let rows = seed.rows();
     let bump = core
         .db
@@ -327,6 +330,19 @@ async fn make_environment(
     let environment =
         environments::by_id(core, new.id).await?.ok_or_else(|| Error::internal("the new environment is gone"))?;
     Ok(environment.as_ref().clone())
+}
+
+/// Gives the default client of a new environment what the file says of it; what the file leaves out stays as every environment has it.
+fn configure(client: &mut Client, wanted: &SeededClient) {
+    if let Some(name) = &wanted.name {
+        client.name.clone_from(name);
+    }
+    if !wanted.callbacks.is_empty() {
+        client.post_login_uris.clone_from(&wanted.callbacks);
+    }
+    client.scopes.clone_from(&wanted.scopes);
+    client.audience.clone_from(&wanted.audience);
+    client.access_token_expiry = wanted.access_token_expiry;
 }
 
 async fn apply_client(

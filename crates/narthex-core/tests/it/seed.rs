@@ -190,6 +190,17 @@ narthex_db::on_each_engine! { &Schema::new().migrations();
         assert_eq!(counts(&node).await, before);
     }
 
+    async fn ops_05_the_default_client_of_a_new_environment_has_the_settings_of_the_file(db: TestDb) {
+        let node = node(db).await;
+        let settings = "name = \"Portal\"\ncallbacks = [\"https://app.fixed.test/callback\"]\nscopes = [\"read\"]\naccess_token_expiry = 600\n";
+        seed::apply(&node, &format!("{}{settings}", &SEED[SEED.find("[[workspaces]]").unwrap()..])).await.unwrap();
+        let fixed = environments::by_host(&node, "fixed.test").await.unwrap().expect("the environment");
+        let client = clients::get(&node, fixed.id, "prd_skc_8573429015935040").await.unwrap().expect("the client");
+        assert!(client.is_default);
+        assert_eq!((client.name.as_str(), client.access_token_expiry), ("Portal", Some(600)));
+        assert_eq!((&*client.post_login_uris, &*client.scopes), (&["https://app.fixed.test/callback".to_owned()][..], &["read".to_owned()][..]));
+    }
+
     async fn ops_05_a_seed_file_does_not_undo_what_people_have_changed(db: TestDb) {
         let node = node(db).await;
         seed::apply(&node, &seed_text()).await.unwrap();
