@@ -107,18 +107,28 @@ pub(super) async fn revoke(tx: &mut Tx, token: &ApiToken, now: Timestamp) -> Res
     Ok(())
 }
 
-/// Forgets tokens that ended long ago, some hundred at a time; returns how many.
+/// Forgets tokens that ended long ago, 500 in a transaction and 10,000 at most; returns how many.
 pub async fn sweep(core: &Core) -> Result<u64> {
     let now = core.clock.now();
     let sql = "SELECT id FROM api_tokens WHERE sweep_at < $1 LIMIT 1";
     if core.db.reader().await?.opt::<(i64,)>(sql, &p![now]).await?.is_none() {
         return Ok(0);
     }
-    core.db
-        .write(async move |tx| {
-            let sql = "DELETE FROM api_tokens WHERE id IN \
-                       (SELECT id FROM api_tokens WHERE sweep_at < $1 ORDER BY sweep_at LIMIT 500)";
-            Ok(tx.execute(sql, &p![now]).await?)
-        })
-        .await
+    let mut deleted = 0;
+    for _ in 0..20 {
+        let chunk: Result<u64> = core
+            .db
+            .write(async move |tx| {
+                let sql = "DELETE FROM api_tokens WHERE id IN \
+                           (SELECT id FROM api_tokens WHERE sweep_at < $1 ORDER BY sweep_at LIMIT 500)";
+                Ok(tx.execute(sql, &p![now]).await?)
+            })
+            .await;
+        let chunk = chunk?;
+        deleted += chunk;
+        if chunk < 500 {
+            break;
+        }
+    }
+    Ok(deleted)
 }

@@ -287,6 +287,15 @@ impl LastUsed {
     fn note(&self, secret: ClientSecretId, at: Timestamp) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(secret, at);
     }
+
+    /// Takes uses back that could not be written, for the next time.
+    fn keep(&self, unwritten: &[(ClientSecretId, Timestamp)]) {
+        let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for (id, at) in unwritten {
+            let latest = noted.entry(*id).or_insert(*at);
+            *latest = (*latest).max(*at);
+        }
+    }
 }
 
 /// Writes the last uses noted since the last time, some hundred rows per transaction. They do not void cached clients: nothing is
@@ -294,9 +303,12 @@ impl LastUsed {
 pub async fn flush_last_used(core: &Core) -> Result<()> {
     let noted = std::mem::take(&mut *core.last_used.0.lock().unwrap_or_else(PoisonError::into_inner));
     let noted: Vec<(ClientSecretId, Timestamp)> = noted.into_iter().collect();
-    for chunk in noted.chunks(200) {
-        let chunk = chunk.to_vec();
-        core.db
+    let mut written = 0;
+    while written < noted.len() {
+        let chunk = noted[written..noted.len().min(written + 200)].to_vec();
+        let rows = chunk.len();
+        let outcome = core
+            .db
             .write(async move |tx| {
                 for (secret, at) in &chunk {
                     let sql = "UPDATE client_secrets SET last_used_at = $1 \
@@ -305,7 +317,12 @@ pub async fn flush_last_used(core: &Core) -> Result<()> {
                 }
                 Ok::<_, Error>(())
             })
-            .await?;
+            .await;
+        if let Err(error) = outcome {
+            core.last_used.keep(&noted[written..]);
+            return Err(error);
+        }
+        written += rows;
     }
     Ok(())
 }

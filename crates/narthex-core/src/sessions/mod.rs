@@ -320,17 +320,27 @@ async fn bump(tx: &mut Tx, id: SessionId) -> Result<Bump> {
     cache::bump(tx, &cache::session_scope(id)).await.map_err(Error::from)
 }
 
-/// Deletes sessions that ended long ago, some hundred at a time; returns how many.
+/// Deletes sessions that ended long ago, 500 in a transaction and 10,000 at most; returns how many.
 pub async fn sweep(core: &Core) -> Result<u64> {
     let before = Timestamp(core.clock.now().0 - i64::try_from(KEPT.as_micros()).unwrap_or(0));
     let sql = "SELECT id FROM sessions WHERE expires_at < $1 LIMIT 1";
     if core.db.reader().await?.opt::<(SessionId,)>(sql, &p![before]).await?.is_none() {
         return Ok(0);
     }
-    core.db
-        .write(async move |tx| {
-            let sql = "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE expires_at < $1 ORDER BY expires_at LIMIT 500)";
-            Ok(tx.execute(sql, &p![before]).await?)
-        })
-        .await
+    let mut deleted = 0;
+    for _ in 0..20 {
+        let chunk: Result<u64> = core
+            .db
+            .write(async move |tx| {
+                let sql = "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE expires_at < $1 ORDER BY expires_at LIMIT 500)";
+                Ok(tx.execute(sql, &p![before]).await?)
+            })
+            .await;
+        let chunk = chunk?;
+        deleted += chunk;
+        if chunk < 500 {
+            break;
+        }
+    }
+    Ok(deleted)
 }

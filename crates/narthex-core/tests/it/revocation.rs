@@ -134,6 +134,21 @@ narthex_db::on_each_engine! { &Schema::new().migrations();
         assert_unauthenticated(&caller(&node, &node.dev, &token).await, "swept");
     }
 
+    async fn one_sweep_deletes_more_sessions_than_one_transaction_may(db: TestDb) {
+        let node = node(db).await;
+        let portal = || NewSession::portal(OrganizationId::new(&node.ids), None, vec![], HOUR).build(&node, node.dev.id);
+        let ended: Vec<_> = (0..600).map(|_| portal()).collect();
+        let written = node.db.write(async move |tx| {
+            for session in &ended {
+                sessions::insert(tx, session).await?;
+            }
+            Ok::<_, narthex_core::Error>(())
+        });
+        written.await.unwrap();
+        node.clock.advance(Duration::from_hours(31 * 24));
+        assert_eq!(sessions::sweep(&node).await.unwrap(), 600);
+    }
+
     async fn a_demoted_operator_has_the_new_role_at_once(db: TestDb) {
         let node = node(db).await;
         let new = NewMember { email: "d@acme.test".into(), given_name: String::new(), family_name: String::new(), role: FixedRole::Owner };

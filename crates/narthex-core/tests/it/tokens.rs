@@ -221,4 +221,12 @@ narthex_db::on_each_engine! { &Schema::new().migrations();
         assert!(stored.is_some_and(|at| node.clock.now().0 - at < 60_000_000), "{stored:?}");
         assert_eq!(secret.expose().len(), "test_".len() + 48);
     }
+
+    async fn last_uses_that_cannot_be_written_wait(db: TestDb) {
+        let node = node(db).await;
+        api_token(&node).await;
+        node.db.clone().close().await;
+        assert!(clients::flush_last_used(&node).await.is_err());
+        assert!(clients::flush_last_used(&node).await.is_err(), "there is still something to write");
+    }
 }
