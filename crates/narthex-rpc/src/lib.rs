@@ -8,6 +8,7 @@ mod grpc;
 pub mod json;
 mod locale;
 pub mod malformed;
+pub mod openapi;
 mod pipeline;
 mod registry;
 mod rest;

@@ -1,6 +1,7 @@
 //! The command line. Parsing and printing; what is done is done elsewhere.
 
 mod admin;
+mod openapi;
 mod run;
 
 use std::net::SocketAddr;
@@ -41,6 +42,12 @@ enum Command {
     /// The configuration of `serve`.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Prints the REST side of what is built as an OpenAPI 3.1 document.
+    Openapi {
+        /// Also what is in preview.
+        #[arg(long)]
+        preview: bool,
+    },
     /// Prints the version.
     Version,
 }
@@ -253,6 +260,7 @@ impl Cli {
             Command::Dev(dev) => run::dev(dev).await,
             Command::Serve(serve) => run::serve(serve.sources).await,
             Command::Config(ConfigCommand::Check { sources }) => run::config_check(sources),
+            Command::Openapi { preview } => openapi::openapi(preview).await,
             Command::Version => print(&format!("narthex {}\n", env!("CARGO_PKG_VERSION"))),
             Command::Migrate(command) => admin::migrate(command).await,
             Command::Admin(command) => admin::admin(command).await,
