@@ -135,7 +135,8 @@ impl narthex_rpc::Gate for Gate {
             request_id: outcome.request_id,
             micros: u64::try_from(outcome.duration.as_micros()).unwrap_or(u64::MAX),
         });
-        if let Some(error) = outcome.error.filter(|_| status >= 500) {
+        // 501 is an answer, not a failure: any stranger can ask for an RPC that does not exist.
+        if let Some(error) = outcome.error.filter(|_| status >= 500 && status != 501) {
             // The one place where the private cause of a failed call is written.
             tracing::error!(request_id = outcome.request_id, route = outcome.route, ?error, "request failed");
         }

@@ -38,10 +38,15 @@ impl Server {
 
     async fn answer(&self, mut request: Request<Incoming>, peer: &Peer) -> Response<Body> {
         let started = Instant::now();
-        match peer.door {
-            Door::Admin => return self.admin(&request).await,
-            Door::Redirect => return self.redirect(&request).await,
-            _ => {}
+        if let Some(route) = match peer.door {
+            Door::Admin => Some(Route::Admin),
+            Door::Redirect => Some(Route::Redirect),
+            _ => None,
+        } {
+            let response =
+                if route == Route::Admin { self.admin(&request).await } else { self.redirect(&request).await };
+            let request_id = self.request_id(request.headers());
+            return self.observe(route, request.method(), None, started, response, &request_id);
         }
         let (client, tls) = self.see_through_proxies(&mut request, peer);
         let route = route(request.uri().path(), peer.door);

@@ -2,6 +2,9 @@
 
 use percent_encoding::percent_decode_str;
 
+/// Each parameter is compared with all before it, and a body is long enough for tens of thousands: a stranger would buy seconds of CPU.
+const MOST: usize = 64;
+
 /// The parameters of a request body.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Form(Vec<(String, String)>);
@@ -15,6 +18,9 @@ impl Form {
         let body = std::str::from_utf8(body).map_err(|_| "the body is not form-encoded")?;
         let mut pairs: Vec<(String, String)> = Vec::new();
         for pair in body.split('&').filter(|pair| !pair.is_empty()) {
+            if pairs.len() == MOST {
+                return Err("there are too many parameters");
+            }
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let (name, value) = (decode(name)?, decode(value)?);
             // Which of two would count is what parser-differential attacks are made of (RFC 6749 §3.2).
@@ -50,6 +56,13 @@ mod tests {
         assert_eq!(form.get("grant_type"), Some("client_credentials"));
         assert_eq!(form.get("scope"), Some("a b c"));
         assert_eq!((form.get("client_secret"), form.get("x"), form.get("y")), (None, None, None));
+    }
+
+    #[test]
+    fn a_form_has_at_most_64_parameters() {
+        let form = |count: usize| (0..count).map(|i| format!("p{i}=1&")).collect::<String>();
+        assert!(Form::parse(form(MOST).as_bytes()).is_ok());
+        assert!(Form::parse(form(MOST + 1).as_bytes()).is_err());
     }
 
     #[test]

@@ -69,6 +69,8 @@ async fn ops_12_err_05_each_request_has_a_line_with_its_id_and_no_secret() {
     )
     .await;
     send(Request::get(format!("{url}/path-secret-90d?x=1")), String::new()).await;
+    let unknown = Request::post(format!("{url}/no.such.Service/Method")).header("content-type", "application/grpc");
+    send(unknown, String::new()).await;
     let refused = Request::get(format!("{url}/keys")).header("x-request-id", "bad id\u{7f}");
     assert!(refused.body(()).is_err(), "control characters cannot even be sent");
 
@@ -93,6 +95,7 @@ async fn ops_12_err_05_each_request_has_a_line_with_its_id_and_no_secret() {
         get_line.contains("route=\"/api/v1/organizations/{id}\"") && get_line.contains("caller=\"client\""),
         "{get_line}"
     );
+    assert!(!log.contains(" ERROR "), "no stranger can make a failure of what is only refused:\n{log}");
     let master = std::fs::read_to_string(dir.join("master.key")).unwrap();
     let signature = token.rsplit('.').next().unwrap();
     for kept in [

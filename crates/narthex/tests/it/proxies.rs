@@ -104,5 +104,10 @@ async fn the_plain_listener_beside_tls_only_sends_browsers_to_registered_origins
         assert_eq!(visit(host).await, (404, None), "{host}");
     }
     let request = Request::post(format!("{base}/oauth/token")).header("host", "dev.localhost");
-    assert_eq!(harness.send(&base, Protocol::H1, request, "client_secret=x").await.status, 403);
+    let refused = harness.send(&base, Protocol::H1, request, "client_secret=x").await;
+    assert_eq!(refused.status, 403);
+    assert!(refused.header("x-request-id").is_some_and(|id| refused.text().contains(id)), "as every other answer");
+    let request = Request::get(format!("{}/metrics", harness.running().admin_url));
+    let metrics = harness.send(&harness.running().admin_url.clone(), Protocol::H1, request, "").await.text();
+    assert!(metrics.contains("route=\"(redirect)\",status=\"308\",caller=\"anonymous\"} 3"), "{metrics}");
 }
