@@ -27,6 +27,7 @@ impl Gate for Open {
         environment: &Arc<Environment>,
         _: &[&str],
         _: Option<&str>,
+        _: IpAddr,
     ) -> Result<(Caller, Arc<Environment>), Error> {
         Ok((Caller::Client { environment: environment.id, client_id: "skc_1".to_owned() }, Arc::clone(environment)))
     }

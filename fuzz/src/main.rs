@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use libfuzzer_sys::fuzz_target;
-use narthex::listen::proxies;
+use narthex::listen::proxies::{Family, Proxies};
 use narthex::oauth::form::Form;
 use narthex_api::METHODS;
 use narthex_api::contract::Message;
@@ -103,9 +103,12 @@ fn forwarded(data: &[u8]) {
         }
     }
     let peer = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
-    assert_eq!(proxies::resolve(peer, &headers, &[]).client, peer);
-    let everyone = ["0.0.0.0/0", "::/0"].map(|network| network.parse().expect("a network"));
-    let _ = proxies::resolve(peer, &headers, &everyone);
+    for family in [Family::XForwarded, Family::Forwarded] {
+        let nobody = Proxies { trusted: Vec::new(), family };
+        assert_eq!(nobody.resolve(peer, &headers).client, peer);
+        let everyone = ["0.0.0.0/0", "::/0"].map(|network| network.parse().expect("a network"));
+        let _ = Proxies { trusted: everyone.into(), family }.resolve(peer, &headers);
+    }
 }
 
 /// A page token is read or refused.

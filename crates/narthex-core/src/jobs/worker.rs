@@ -242,16 +242,15 @@ impl Worker {
         let (due, ended) = {
             // A look on a read connection, so that an idle worker does not write.
             let mut reader = self.core.db.reader().await?;
-            let due = match room {
-                0 => None,
-                _ => {
-                    let (due, at) = store::due_environment(&mut reader, Queue::Work, self.cursor, now).await?;
-                    if due.is_none() {
-                        // The next look begins where this one ended: environments whose jobs are all for later hide none behind them.
-                        self.cursor = at;
-                    }
-                    due
+            let due = if room == 0 {
+                None
+            } else {
+                let (due, at) = store::due_environment(&mut reader, Queue::Work, self.cursor, now).await?;
+                if due.is_none() {
+                    // The next look begins where this one ended: environments whose jobs are all for later hide none behind them.
+                    self.cursor = at;
                 }
+                due
             };
             (due, store::any_lease_ended(&mut reader, now).await?)
         };

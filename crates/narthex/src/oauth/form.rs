@@ -60,7 +60,7 @@ mod tests {
 
     #[test]
     fn a_form_has_at_most_64_parameters() {
-        let form = |count: usize| (0..count).map(|i| format!("p{i}=1&")).collect::<String>();
+        let form = |count: usize| (0..count).map(|i| format!("p{i}=1")).collect::<Vec<_>>().join("&");
         assert!(Form::parse(form(MOST).as_bytes()).is_ok());
         assert!(Form::parse(form(MOST + 1).as_bytes()).is_err());
     }
