@@ -9,7 +9,7 @@ use tokio::io::AsyncReadExt;
 use crate::harness::{Connection, Protocol, encode};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[allow(clippy::too_many_lines)] // one log of many requests
+#[allow(clippy::too_many_lines, reason = "one log of many requests")]
 async fn ops_12_err_05_each_request_has_a_line_with_its_id_and_no_secret() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join("narthex");
