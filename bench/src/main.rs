@@ -58,10 +58,16 @@ enum Figure {
     Rest,
     /// GetOrganization over gRPC
     Grpc,
+    /// Validation of API tokens
+    ApiToken,
     /// Durable creates at 64 at once
     Create,
+    /// Durable creates of users with a membership at 64 at once
+    CreateUser,
     /// A page of 100 at 1,000,000 organizations
     List,
+    /// A page of 100 and searches at 1,000,000 users
+    Users,
     /// Cold start
     Start,
     /// Resident memory
@@ -90,8 +96,11 @@ impl Bench {
             Figure::Tokens => rows::token::rate(self).await,
             Figure::Rest => rows::read::rest(self).await,
             Figure::Grpc => rows::read::grpc(self).await,
-            Figure::Create => rows::create::durable(self).await,
+            Figure::ApiToken => rows::read::api_token(self).await,
+            Figure::Create => rows::create::organizations(self).await,
+            Figure::CreateUser => rows::create::users(self).await,
             Figure::List => rows::list::pages(self).await,
+            Figure::Users => rows::users::list_and_search(self).await,
             Figure::Start => rows::process::start(self).await,
             Figure::Memory => rows::process::memory(self).await,
             Figure::Size => rows::process::size(self),

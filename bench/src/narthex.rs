@@ -131,10 +131,30 @@ impl Narthex {
 
     /// Creates an organization and returns its id.
     pub async fn create_organization(&self, bearer: &str, external_id: &str) -> Result<String> {
-        let request = create_request(&self.authority, bearer, external_id)?;
+        self.text(create_request(&self.authority, bearer, external_id)?, "/organization/id").await
+    }
+
+    /// Creates a user who is a member of an organization, and returns the user's id.
+    pub async fn create_user(&self, bearer: &str, organization: &str, external_id: &str) -> Result<String> {
+        self.text(create_user_request(&self.authority, bearer, organization, external_id)?, "/user/id").await
+    }
+
+    /// Creates an API token of an organization, or of a member of it, and returns the token.
+    pub async fn create_api_token(&self, bearer: &str, organization: &str, user: Option<&str>) -> Result<String> {
+        let token = serde_json::json!({
+            "organization_id": organization,
+            "user_id": user.unwrap_or_default(),
+            "custom_claims": {"tier": "gold"},
+            "description": "nightly build",
+        });
+        self.text(post(&self.authority, bearer, "/api/v1/tokens", &token)?, "/token").await
+    }
+
+    /// A text of the answer to a request.
+    async fn text(&self, request: Request<Full<Bytes>>, pointer: &str) -> Result<String> {
         let (_, body) = call(&self.authority, Protocol::Http1, request).await?;
         let answer: Value = serde_json::from_slice(&body)?;
-        Ok(answer["organization"]["id"].as_str().ok_or("no organization.id")?.to_owned())
+        Ok(answer.pointer(pointer).and_then(Value::as_str).ok_or_else(|| format!("no {pointer}"))?.to_owned())
     }
 }
 
@@ -145,9 +165,35 @@ pub fn create_request(authority: &str, bearer: &str, external_id: &str) -> Resul
         "external_id": external_id,
         "metadata": {"plan": "enterprise", "region": "eu-central"},
     });
-    Ok(http1_request(Method::POST, authority, "/api/v1/organizations", Some(bearer))
+    post(authority, bearer, "/api/v1/organizations", &organization)
+}
+
+/// CreateUserAndMembership over REST, as a member at once.
+pub fn create_user_request(
+    authority: &str,
+    bearer: &str,
+    organization: &str,
+    external_id: &str,
+) -> Result<Request<Full<Bytes>>> {
+    let user = serde_json::json!({
+        "email": format!("{external_id}@example.com"),
+        "external_id": external_id,
+        "metadata": {"department": "sales"},
+        "user_profile": {"given_name": "Ann", "family_name": "Example"},
+    });
+    let path = format!("/api/v1/organizations/{organization}/users?send_invitation_email=false");
+    post(authority, bearer, &path, &user)
+}
+
+/// ValidateToken over REST.
+pub fn validate_request(authority: &str, bearer: &str, token: &str) -> Result<Request<Full<Bytes>>> {
+    post(authority, bearer, "/api/v1/tokens:validate", &serde_json::json!({ "token": token }))
+}
+
+fn post(authority: &str, bearer: &str, path: &str, body: &Value) -> Result<Request<Full<Bytes>>> {
+    Ok(http1_request(Method::POST, authority, path, Some(bearer))
         .header(CONTENT_TYPE, "application/json")
-        .body(Full::new(organization.to_string().into()))?)
+        .body(Full::new(body.to_string().into()))?)
 }
 
 /// GetOrganization over REST.

@@ -103,12 +103,12 @@ const METHOD: &str = "\
 ```
 cargo build --release -p narthex -p narthex-bench
 npm ci --prefix bench/oidc-provider
-cargo run --release -p narthex-bench                # everything, about six minutes
+cargo run --release -p narthex-bench                # everything, about ten minutes
 cargo run --release -p narthex-bench -- token rest  # some rows; --help names them
 ```
 
-Needs two cores, `taskset`, `strace` (for the syncs) and `node`. Figures whose parts are not built yet (API token validation,
-SCIM, search over users, SAML, code login, webhooks) have no row yet.
+Needs two cores, `taskset`, `strace` (for the syncs) and `node`, and some GB on the disk. Figures whose parts are not built yet (SCIM,
+SAML, code login, webhooks) have no row yet.
 
 ## How it is measured
 
@@ -122,13 +122,22 @@ SCIM, search over users, SAML, code login, webhooks) have no row yet.
   (in memory, RS256 JWT access tokens) on the same core.
 - **reads**: REST over 16 HTTP/1.1 connections; gRPC over 4 connections with 4 calls each. The floor is bare hyper that sends the same
   body (for gRPC with its trailer), and no header beyond `content-type`, `content-length` and `date`.
+- **API tokens**: `POST /api/v1/tokens:validate` over 16 HTTP/1.1 connections, one token again and again: its row is in memory. For
+  a token of a user, membership and roles are read from the database each time. The floor is that of the reads.
 - **creates**: 64 HTTP/1.1 connections. CPU is counted until the server has been quiet for six seconds, so that what follows a
   create (audit chain, search index, folding of counters) counts too. The floor is a group-commit writer in one process with 64
   clients that each burn 120 µs of CPU per request and then wait for their rows: those of the create itself, in Narthex's own
   tables. Afterwards the database is counted: every acknowledged create is there, nothing is left to do. Syncs are
   counted by strace (`fsync`, `fdatasync`; all files, checkpoints and background work included) in a turn of their own.
+- **creates of users**: the same with users who become members at once, in 64 organizations by turns. The rows of the floor are the
+  user, the membership and its role, the event with its job and its mark for erasure, two counts and the mark for the search index.
 - **list**: the first page of 100 in folders with 1,000,000 and with 1,000 organizations, copied into the database from one that
   was created over the API; the page in the middle is reached by the page tokens.
+- **list of users**: the first page of `GET /api/v1/users`, memberships and roles included, in folders with 1,000,000 users in 50,000
+  organizations and with 1,000 in 50, each with one membership and one role; copied in the same way.
+- **searches**: one connection, one search at a time, page of 10, at the 1,000,000 users of that list; time to answer as the client
+  sees it. Addresses are `given.family@company-NNNNN.example` of 53 and 47 names. Every kind of query has a line; the target is for
+  each. The search index is filled in one transaction, so it has fewer segments than one that grew.
 - **memory**: VmRSS one second after readiness on an existing folder, and after 80,000 REST reads, 10,000 gRPC reads, 5,000 tokens
   and 5,000 creates.
 - **start**: from the start of the process to the first 200 of `/readyz`, asked every millisecond; the folder's files are in the

@@ -4,4 +4,6 @@ pub mod create;
 pub mod list;
 pub mod process;
 pub mod read;
+mod seed;
 pub mod token;
+pub mod users;

@@ -2,18 +2,24 @@
 //! authentication and validation) and hand their rows to one writer, which commits all that wait with one fsync.
 #![expect(clippy::print_stdout, reason = "the result goes to the program that started this one")]
 
+mod rows;
+
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use rusqlite::{Connection, params};
+use rows::Noun;
+use rusqlite::Connection;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::oneshot;
 
 #[derive(Parser)]
 struct Arguments {
+    /// What is created.
+    #[arg(long)]
+    noun: Noun,
     /// Database to create, or to go on with.
     #[arg(long)]
     database: PathBuf,
@@ -38,10 +44,10 @@ const BATCH: usize = 256;
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::parse();
     let connection = open(&arguments.database)?;
-    let first: i64 =
-        connection.query_row("SELECT COALESCE(MAX(id), 0) + 1 FROM organizations", [], |row| row.get(0))?;
+    let noun = arguments.noun;
+    let first = noun.next_id(&connection)?;
     let (requests, queue) = mpsc::channel();
-    let writer = std::thread::spawn(move || write(&connection, &queue));
+    let writer = std::thread::spawn(move || write(&connection, noun, &queue));
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     let (answered, elapsed) = runtime.block_on(run(&arguments, first, requests));
@@ -99,16 +105,16 @@ fn burn_cpu(time: Duration) {
 ///
 /// Before it commits it gives the core away once, and goes on for as long as that brings more: on a core shared with the clients
 /// the writer would otherwise run as soon as the first request wakes it, and commit nearly every request alone.
-fn write(connection: &Connection, queue: &mpsc::Receiver<Request>) -> rusqlite::Result<u64> {
+fn write(connection: &Connection, noun: Noun, queue: &mpsc::Receiver<Request>) -> rusqlite::Result<u64> {
     let mut commits = 0;
     while let Ok(first) = queue.recv() {
         connection.execute_batch("BEGIN IMMEDIATE")?;
-        insert(connection, first.id)?;
+        noun.insert(connection, first.id)?;
         let mut waiting = vec![first.done];
         let mut yielded = false;
         while waiting.len() < BATCH {
             if let Ok(next) = queue.try_recv() {
-                insert(connection, next.id)?;
+                noun.insert(connection, next.id)?;
                 waiting.push(next.done);
                 yielded = false;
             } else if yielded {
@@ -127,58 +133,12 @@ fn write(connection: &Connection, queue: &mpsc::Receiver<Request>) -> rusqlite::
     Ok(commits)
 }
 
-/// The tables of Narthex itself, indexes included.
-const SCHEMA: [&str; 4] = [
-    include_str!("../../../crates/narthex-core/migrations/0001_foundation.sql"),
-    include_str!("../../../crates/narthex-core/migrations/0002_events.sql"),
-    include_str!("../../../crates/narthex-core/migrations/0003_organizations.sql"),
-    include_str!("../../../crates/narthex-core/migrations/0004_organization_search.sqlite.sql"),
-];
-
 fn open(path: &Path) -> rusqlite::Result<Connection> {
     let new = !path.exists();
     let connection = Connection::open(path)?;
     connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL")?;
     if new {
-        for migration in SCHEMA {
-            connection.execute_batch(migration)?;
-        }
+        rows::create_tables(&connection)?;
     }
     Ok(connection)
-}
-
-/// The rows of one create, of the widths that a create over the API leaves.
-fn insert(connection: &Connection, id: i64) -> rusqlite::Result<()> {
-    const ENVIRONMENT: i64 = 88_000_000_000_000_001;
-    const NAME: &str = "Example Manufacturing and Trading Company";
-    const METADATA: &str = r#"{"plan":"enterprise","region":"eu-central"}"#;
-    let external_id = format!("customer-{id:09}");
-    let search_text = format!("{NAME}\norg_{id}\n{external_id}");
-    connection
-        .prepare_cached(
-            "INSERT INTO organizations (id, environment_id, display_name, region, external_id, metadata, features, features_set,
-                search_text, created_at, updated_at) VALUES (?1, ?2, ?3, 'US', ?4, ?5, 0, 0, ?6, ?1, ?1)",
-        )?
-        .execute(params![id, ENVIRONMENT, NAME, external_id, METADATA, search_text])?;
-    connection
-        .prepare_cached(
-            "INSERT INTO events (id, environment_id, organization_id, type, actor, occurred_at, expires_at, body)
-                VALUES (?1, ?2, ?1, 'organization.created', 'client:skc_88000000000000001', ?1, ?1, ?3)",
-        )?
-        .execute(params![id, ENVIRONMENT, "e".repeat(480)])?;
-    connection
-        .prepare_cached(
-            "INSERT INTO jobs (id, kind, queue, environment_id, payload, state, run_at, attempts, created_at)
-                VALUES (?1, 'audit', 1, ?2, 'null', 0, ?1, 0, ?1)",
-        )?
-        .execute(params![id, ENVIRONMENT])?;
-    connection
-        .prepare_cached(
-            "INSERT INTO counter_changes (environment_id, noun, id, change) VALUES (?1, 'organizations', ?2, 1)",
-        )?
-        .execute(params![ENVIRONMENT, id])?;
-    connection
-        .prepare_cached("INSERT INTO organization_search_pending (organization_id) VALUES (?1)")?
-        .execute(params![id])?;
-    Ok(())
 }

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use http::Method;
 use http_body_util::Full;
-use rusqlite::Connection;
 use serde_json::Value;
 
+use super::seed::{copy_organization, seed};
 use crate::load::{Load, Protocol, call, http1_request};
 use crate::measure::{Side, alternate, median_cpu};
-use crate::narthex::{Installation, Narthex};
+use crate::narthex::Narthex;
 use crate::report::Row;
 use crate::{Bench, Result};
 
@@ -93,41 +93,7 @@ async fn seeded(bench: &Bench, organizations: u32) -> Result<Narthex> {
     let template = server.create_organization(&bearer, "template").await?;
     server.program.settle(Duration::from_secs(6)).await?;
     server.program.stop()?;
-    seed(&installation, &template, organizations)?;
+    let template = template.trim_start_matches("org_").parse()?;
+    seed(&installation, |transaction| copy_organization(transaction, template, organizations))?;
     installation.start().await
-}
-
-/// Copies the row of `template` so many times and adds the copies to the total; the server does not run meanwhile.
-fn seed(installation: &Installation, template: &str, copies: u32) -> Result<()> {
-    let id: i64 = template.trim_start_matches("org_").parse()?;
-    let mut database = Connection::open(installation.database())?;
-    let transaction = database.transaction()?;
-    let columns: Vec<String> = transaction
-        .prepare("SELECT name FROM pragma_table_info('organizations')")?
-        .query_map([], |row| row.get(0))?
-        .collect::<rusqlite::Result<_>>()?;
-    let values: Vec<&str> = columns
-        .iter()
-        .map(|column| match column.as_str() {
-            // Ids hold a time in ms above 22 bits: the copies are of the same ms, or the one before, and older than the template.
-            "id" => "organizations.id - copy.number",
-            "external_id" => "'customer-' || copy.number",
-            other => other,
-        })
-        .collect();
-    let sql = format!(
-        "WITH RECURSIVE copy (number) AS (SELECT 1 UNION ALL SELECT number + 1 FROM copy WHERE number < ?2)
-         INSERT INTO organizations ({}) SELECT {} FROM organizations, copy WHERE organizations.id = ?1",
-        columns.join(", "),
-        values.join(", "),
-    );
-    transaction.execute(&sql, (id, copies))?;
-    transaction.execute(
-        "INSERT INTO counters (environment_id, noun, value)
-         SELECT environment_id, 'organizations', ?2 FROM organizations WHERE id = ?1
-         ON CONFLICT (environment_id, noun) DO UPDATE SET value = value + excluded.value",
-        (id, copies),
-    )?;
-    transaction.commit()?;
-    Ok(())
 }
