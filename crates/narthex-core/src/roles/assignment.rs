@@ -69,9 +69,10 @@ pub async fn of_membership(
     organization: OrganizationId,
     user: UserId,
 ) -> Result<Vec<Role>> {
+    // `+`, here and below: SQLite's planner would read the index of roles through for the whole environment, since it covers the query.
     let ids: Vec<(RoleId,)> = tx
         .all(
-            "SELECT role_id FROM membership_roles WHERE environment_id = $1 AND organization_id = $2 AND user_id = $3 \
+            "SELECT role_id FROM membership_roles WHERE +environment_id = $1 AND organization_id = $2 AND user_id = $3 \
              ORDER BY role_id",
             &p![environment, organization, user],
         )
@@ -144,7 +145,7 @@ pub async fn unassign(
 
 /// Takes all roles from a user in an organization; how many were held.
 pub async fn unassign_all(tx: &mut Tx, environment: EnvId, organization: OrganizationId, user: UserId) -> Result<u64> {
-    let sql = "DELETE FROM membership_roles WHERE environment_id = $1 AND organization_id = $2 AND user_id = $3";
+    let sql = "DELETE FROM membership_roles WHERE +environment_id = $1 AND organization_id = $2 AND user_id = $3";
     Ok(tx.execute(sql, &p![environment, organization, user]).await?)
 }
 
