@@ -223,6 +223,18 @@ id!(/// A user's consent to a client of a resource.
     ConsentId, "consent", "usrcnst_");
 id!(/// A connection: a way to sign in at somebody else's.
     ConnectionId, "connection", "conn_");
+id!(/// A login that is under way.
+    AuthRequestId, "auth request", "req_");
+id!(/// A login at the customer's own page.
+    LoginRequestId, "login request", "lri_");
+id!(/// What went wrong in a login, kept for the error page.
+    AuthErrorId, "auth error", "err_");
+id!(/// A mail server of the customer's.
+    EmailServerId, "email server", "esr_");
+id!(/// A mail template of the customer's.
+    EmailTemplateId, "email template", "tpl_");
+id!(/// The record of a passkey.
+    CredentialId, "passkey", "cred_");
 
 #[cfg(test)]
 mod tests {
