@@ -38,6 +38,15 @@ impl RateLimitInfo {
     pub const UNLIMITED: Self = Self { limit: 0, remaining: 0, reset_seconds: 0 };
 }
 
+/// What a request shows of its caller.
+#[derive(Debug, Clone, Copy)]
+pub struct Credentials<'a> {
+    /// Bearer tokens, in order.
+    pub bearers: &'a [&'a str],
+    /// Cookies, if no other site can have made the browser send them (see [`crate::Browser::cookies`]).
+    pub cookies: Option<&'a str>,
+}
+
 /// The decisions that need state.
 pub trait Gate: Send + Sync + 'static {
     /// The environment that a Host names; NOT_FOUND for a host that is not registered (DNS rebinding).
@@ -47,13 +56,13 @@ pub trait Gate: Send + Sync + 'static {
         connection: &Connection,
     ) -> impl Future<Output = Result<Arc<Environment>, Error>> + Send;
 
-    /// Who holds the first valid one of these bearer tokens, and the environment they act in. UNAUTHENTICATED if none is valid,
+    /// Who holds the first valid one of the bearer tokens, or else the session of the cookies, and the environment they act in. UNAUTHENTICATED if none is valid,
     /// with the message `Token empty` if there is none. `env_domain` is the header `x-env-domain`, which chooses the environment
     /// of an operator. PERMISSION_DENIED if the caller may not call from `peer`.
     fn authenticate(
         &self,
         host_environment: &Arc<Environment>,
-        bearers: &[&str],
+        credentials: Credentials<'_>,
         env_domain: Option<&str>,
         peer: IpAddr,
     ) -> impl Future<Output = Result<(Caller, Arc<Environment>), Error>> + Send;
@@ -83,11 +92,11 @@ impl<G: Gate> Gate for Arc<G> {
     fn authenticate(
         &self,
         host_environment: &Arc<Environment>,
-        bearers: &[&str],
+        credentials: Credentials<'_>,
         env_domain: Option<&str>,
         peer: IpAddr,
     ) -> impl Future<Output = Result<(Caller, Arc<Environment>), Error>> + Send {
-        G::authenticate(self, host_environment, bearers, env_domain, peer)
+        G::authenticate(self, host_environment, credentials, env_domain, peer)
     }
 
     fn admit(

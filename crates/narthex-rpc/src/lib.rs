@@ -19,7 +19,7 @@ pub mod wire;
 
 pub use body::RpcBody;
 pub use error::{Scene, rest_error};
-pub use gate::{Connection, Gate, Outcome, RateLimitInfo, Transport};
+pub use gate::{Connection, Credentials, Gate, Outcome, RateLimitInfo, Transport};
 pub use narthex_core::environments::Environment;
 pub use pipeline::{Limits, Pipeline, StartError};
-pub use registry::{Context, Rpcs};
+pub use registry::{Browser, Context, Rpcs};

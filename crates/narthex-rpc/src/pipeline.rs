@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::header::{
-    ACCEPT_LANGUAGE, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderName,
-    X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_LANGUAGE, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, COOKIE, HOST, HeaderName, ORIGIN,
+    USER_AGENT, X_CONTENT_TYPE_OPTIONS,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method as Verb, Request, Response, StatusCode};
@@ -23,10 +23,10 @@ use narthex_core::{Caller, Error, Kind, Random};
 
 use crate::body::{self, Coding, RpcBody};
 use crate::error::{Refusal, Scene, grpc_error, rest_refusal};
-use crate::gate::{Connection, Gate, RateLimitInfo, Transport};
+use crate::gate::{Connection, Credentials, Gate, RateLimitInfo, Transport};
 use crate::grpc::{self, PREFIX};
 use crate::json::{self, Emit};
-use crate::registry::{Context, Rpcs};
+use crate::registry::{Browser, Context, Rpcs};
 use crate::rest;
 use crate::route::{Binding, Matched, RouteConflict, Routes};
 use crate::validate::{UnknownRule, Validator};
@@ -34,6 +34,7 @@ use crate::watch::{Progress, Watch};
 use crate::wire;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const X_ENV_DOMAIN: HeaderName = HeaderName::from_static("x-env-domain");
 const X_API_VERSION: HeaderName = HeaderName::from_static("x-api-version");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -233,7 +234,7 @@ impl<G: Gate> Pipeline<G> {
         let asked = if matches!(target, Target::Grpc(_)) { grpc::timeout(headers)? } else { None };
         let deadline = Instant::now() + asked.map_or(self.limits.timeout, |asked| asked.min(self.limits.timeout));
         let steps = async {
-            self.authorize(method, parts, connection, progress).await?;
+            self.authorize(method, parts, &target, connection, progress).await?;
             let Progress { caller: Some(caller), environment: Some(environment), .. } = &*progress else {
                 return Err(Error::internal("authorized without a caller").into());
             };
@@ -247,6 +248,10 @@ impl<G: Gate> Pipeline<G> {
                 idempotency_key: idempotency_key(headers)?,
                 peer: connection.peer,
                 deadline: Some(deadline),
+                browser: Browser {
+                    cookies: own_cookies(parts, &target),
+                    user_agent: headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).map(str::to_owned),
+                },
             };
             let message = match body.take() {
                 Some(body) => self.decode(&target, parts, body).await?,
@@ -274,6 +279,7 @@ impl<G: Gate> Pipeline<G> {
         &self,
         method: &'static Method,
         parts: &Parts,
+        target: &Target<'_, '_>,
         connection: &Connection,
         progress: &mut Progress,
     ) -> Result<(), Error> {
@@ -287,7 +293,10 @@ impl<G: Gate> Pipeline<G> {
         }
         let bearers: Vec<&str> = bearers(&parts.headers).take(MAX_BEARERS).collect();
         let env_domain = parts.headers.get(X_ENV_DOMAIN).and_then(|value| value.to_str().ok());
-        let (caller, environment) = self.gate.authenticate(&environment, &bearers, env_domain, connection.peer).await?;
+        let cookies = own_cookies(parts, target);
+        let credentials = Credentials { bearers: &bearers, cookies: cookies.as_deref() };
+        let (caller, environment) =
+            self.gate.authenticate(&environment, credentials, env_domain, connection.peer).await?;
         progress.environment = Some(environment);
         let caller = progress.caller.insert(caller);
         let organization_client = matches!(caller, Caller::OrganizationClient { .. }) && method.organization_client;
@@ -399,6 +408,28 @@ fn bearers(headers: &HeaderMap) -> impl Iterator<Item = &str> {
         let token = token.trim();
         (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
     })
+}
+
+/// The cookies of a REST request that a page of this origin makes, or the user by typing an address. A browser sends them along for
+/// pages of other sites and of sibling domains as well, who must not act as its user; what changes something therefore has to prove
+/// where it comes from.
+fn own_cookies(parts: &Parts, target: &Target<'_, '_>) -> Option<String> {
+    if !matches!(target, Target::Rest(..)) || !parts.headers.contains_key(COOKIE) {
+        return None;
+    }
+    let text = |name: &HeaderName| parts.headers.get(name).and_then(|value| value.to_str().ok());
+    let is_safe = matches!(parts.method, Verb::GET | Verb::HEAD);
+    let own = match (text(&SEC_FETCH_SITE), text(&ORIGIN)) {
+        (Some("same-origin"), _) => true,
+        (Some("none"), _) | (None, None) => is_safe,
+        (Some(_), _) => false,
+        (None, Some(origin)) => {
+            origin.split_once("://").is_some_and(|(_, named)| host(parts).is_some_and(|host| named == host))
+        }
+    };
+    let cookies: Vec<&str> =
+        parts.headers.get_all(COOKIE).iter().filter(|_| own).filter_map(|value| value.to_str().ok()).collect();
+    (!cookies.is_empty()).then(|| cookies.join("; "))
 }
 
 /// `idempotency-key`: 1 to 255 printable ASCII characters.

@@ -30,6 +30,17 @@ pub struct Context {
     pub peer: IpAddr,
     /// When the caller stops waiting.
     pub deadline: Option<Instant>,
+    /// What a browser sends by itself.
+    pub browser: Browser,
+}
+
+/// What a browser sends by itself. Both texts are as they came.
+#[derive(Debug, Clone, Default)]
+pub struct Browser {
+    /// The cookies, joined by `; `. `None` unless a page of this very origin asks, or the browser itself.
+    pub cookies: Option<String>,
+    /// `user-agent`.
+    pub user_agent: Option<String>,
 }
 
 type Answer = Pin<Box<dyn Future<Output = Result<Vec<u8>, Error>> + Send>>;

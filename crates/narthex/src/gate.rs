@@ -7,8 +7,8 @@ use narthex_api::contract::Method;
 use narthex_core::caller::kind;
 use narthex_core::environments::{self, Environment};
 use narthex_core::ids::EnvId;
-use narthex_core::{Caller, Core, Error, Kind, clients, tokens};
-use narthex_rpc::{Connection, Outcome, RateLimitInfo};
+use narthex_core::{Caller, Core, Error, Kind, clients, sessions, tokens};
+use narthex_rpc::{Connection, Credentials, Outcome, RateLimitInfo};
 
 use crate::dev::Helpers;
 use crate::limits::{self, Bucket, Exceeded, Limiter, Scope};
@@ -56,6 +56,16 @@ impl State {
     }
 }
 
+/// The one cookie of a name. Of several, which a sibling domain may have set, none counts.
+pub fn cookie<'a>(cookies: &'a str, name: &str) -> Option<&'a str> {
+    let mut values = cookies.split(';').filter_map(|pair| {
+        let (given, value) = pair.trim().split_once('=')?;
+        (given == name).then_some(value)
+    });
+    let value = values.next()?;
+    values.next().is_none().then_some(value)
+}
+
 /// `localhost`, `127.0.0.1` or `[::1]`, with any port.
 pub fn is_loopback_name(host: &str) -> bool {
     let name = match host.rsplit_once(':') {
@@ -82,11 +92,20 @@ impl narthex_rpc::Gate for Gate {
     async fn authenticate(
         &self,
         host_environment: &Arc<Environment>,
-        bearers: &[&str],
+        credentials: Credentials<'_>,
         env_domain: Option<&str>,
         peer: IpAddr,
     ) -> Result<(Caller, Arc<Environment>), Error> {
-        let found = tokens::authenticate(&self.0.core, host_environment, bearers, env_domain).await?;
+        let Credentials { bearers, cookies } = credentials;
+        let session = match cookies.and_then(|cookies| cookie(cookies, sessions::COOKIE)).filter(|_| bearers.is_empty())
+        {
+            Some(value) => sessions::by_cookie(&self.0.core, host_environment.id, value).await?,
+            None => None,
+        };
+        let found = match session {
+            Some(session) => (tokens::session_holder(host_environment, &session)?, Arc::clone(host_environment)),
+            None => tokens::authenticate(&self.0.core, host_environment, bearers, env_domain).await?,
+        };
         if let Caller::Client { environment, client_id } = &found.0 {
             clients::check_address(&self.0.core, *environment, client_id, peer).await?;
         }

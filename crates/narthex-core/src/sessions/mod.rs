@@ -1,12 +1,15 @@
 //! Sessions: what a token names with `sid`, so that it can be ended before it expires.
 
+mod cookie;
 mod details;
+mod device;
 mod end;
 mod list;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use cookie::{COOKIE, NewCookie, by_cookie};
 pub use details::{AuthenticatedClient, Description, Details, Device, Location, Status, describe};
 pub use end::{end, end_all};
 pub use list::{Filter, LIST, list, of_browser};
@@ -17,13 +20,13 @@ use crate::cache::{self, Bump};
 use crate::clock::Timestamp;
 use crate::core::Core;
 use crate::error::{Error, Result};
-use crate::ids::{ConnectedAccountId, EnvId, MemberId, OrganizationId, PortalLinkId, SessionId, UserId};
+use crate::ids::{ConnectedAccountId, ConnectionId, EnvId, MemberId, OrganizationId, PortalLinkId, SessionId, UserId};
 
 /// Ended sessions are listed for this long.
 const KEPT: Duration = Duration::from_hours(30 * 24);
 
 const COLUMNS: &str = "id, environment_id, kind, user_id, organization_id, connected_account_id, portal_link_id, member_id, features, \
-     permissions, created_at, expires_at, revoked_at, idle_expires_at";
+     permissions, created_at, expires_at, revoked_at, idle_expires_at, cookie_hash, authenticated_at, connection_id";
 
 /// Whose session it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -69,6 +72,12 @@ pub struct Session {
     pub revoked_at: Option<Timestamp>,
     /// End, if it is not used before.
     pub idle_expires_at: Option<Timestamp>,
+    /// SHA-256 of the secret in the browser's cookie; none where no browser holds it.
+    pub cookie_hash: Option<[u8; 32]>,
+    /// When the user last proved who they are.
+    pub authenticated_at: Timestamp,
+    /// What they proved it with.
+    pub connection: Option<ConnectionId>,
 }
 
 impl Session {
@@ -155,6 +164,9 @@ impl NewSession {
             expires_at: now.plus(self.lifetime),
             revoked_at: None,
             idle_expires_at: None,
+            cookie_hash: None,
+            authenticated_at: now,
+            connection: None,
         }
     }
 }
@@ -186,6 +198,14 @@ impl FromRow for Session {
             expires_at: row.get(11)?,
             revoked_at: row.get(12)?,
             idle_expires_at: row.get(13)?,
+            cookie_hash: match row.get::<Option<Vec<u8>>>(14)? {
+                Some(hash) => {
+                    Some(hash.try_into().map_err(|_| DbError::Data("sessions.cookie_hash is no hash".into()))?)
+                }
+                None => None,
+            },
+            authenticated_at: row.get::<Option<Timestamp>>(15)?.unwrap_or(row.get(10)?),
+            connection: row.get(16)?,
         })
     }
 }
@@ -202,7 +222,8 @@ pub async fn open(core: &Core, environment: EnvId, new: NewSession) -> Result<Se
 pub async fn insert(tx: &mut Tx, session: &Session) -> Result<()> {
     let list = |values: &Vec<String>| serde_json::to_string(values).map_err(Error::internal);
     let sql = format!(
-        "INSERT INTO sessions ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
+        "INSERT INTO sessions ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, \
+         $15, $16, $17)"
     );
     tx.execute(
         &sql,
@@ -221,6 +242,9 @@ pub async fn insert(tx: &mut Tx, session: &Session) -> Result<()> {
             session.expires_at,
             session.revoked_at,
             session.idle_expires_at,
+            session.cookie_hash.map(|hash| hash.to_vec()),
+            session.authenticated_at,
+            session.connection,
         ],
     )
     .await?;

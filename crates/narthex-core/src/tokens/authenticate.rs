@@ -113,13 +113,7 @@ async fn session_caller(core: &Core, host: &Environment, claims: &AccessClaims) 
                 return Err(invalid());
             }
             if for_pages {
-                return Ok(Caller::Session {
-                    environment: host.id,
-                    user,
-                    organization: session.organization,
-                    session: session.id,
-                    permissions: session.permissions.clone(),
-                });
+                return session_holder(host, &session);
             }
             application(core, host, claims).await?;
             // A user's token stays with the organization it was issued for, whatever the session has switched to.
@@ -149,6 +143,20 @@ async fn session_caller(core: &Core, host: &Environment, claims: &AccessClaims) 
             }
             Ok(Caller::ConnectedAccount { environment: host.id, connected_account, session: session.id })
         }
+        _ => Err(invalid()),
+    }
+}
+
+/// Whom a session stands for that its browser's cookie names. UNAUTHENTICATED for one that no browser acts with.
+pub fn session_holder(host: &Environment, session: &Session) -> Result<Caller> {
+    match (session.kind, session.user) {
+        (SessionKind::Browser, Some(user)) if session.environment == host.id => Ok(Caller::Session {
+            environment: host.id,
+            user,
+            organization: session.organization,
+            session: session.id,
+            permissions: session.permissions.clone(),
+        }),
         _ => Err(invalid()),
     }
 }

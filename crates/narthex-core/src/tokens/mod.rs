@@ -9,7 +9,7 @@ mod client_credentials;
 mod jwt;
 mod mint;
 
-pub use authenticate::authenticate;
+pub use authenticate::{authenticate, session_holder};
 pub use client_credentials::{ClientCredentials, IssuedToken, OAuthCode, TokenError, issue_client_credentials};
 pub use jwt::{MAX_TOKEN_BYTES, Verified};
 pub use mint::{MintedToken, mint_member, mint_session, mint_user};

@@ -6,7 +6,9 @@ use narthex_core::events::Actor;
 use narthex_core::ids::{EnvId, OrganizationId, SessionId, UserId};
 use narthex_core::pages::{Page, PageRequest};
 use narthex_core::schema::Schema;
-use narthex_core::sessions::{self, AuthenticatedClient, Description, Details, Device, Filter, NewSession, Status};
+use narthex_core::sessions::{
+    self, AuthenticatedClient, Description, Details, Device, Filter, NewCookie, NewSession, Status,
+};
 use narthex_core::{Error, tokens, users};
 use serde_json::Value;
 
@@ -54,6 +56,38 @@ async fn log_out(f: &People, id: SessionId) {
 }
 
 narthex_db::on_each_engine! { &Schema::new().migrations();
+    async fn ses_09_a_cookie_stands_for_its_live_session_alone(db: TestDb) {
+        let node = crate::node::node(db).await;
+        let cookie = NewCookie::new(&node);
+        let mut session = NewSession::browser(UserId(1), None, vec![], HOUR).build(&node, node.dev.id);
+        session.cookie_hash = Some(cookie.hash());
+        let row = session.clone();
+        node.db.write(async move |tx| sessions::insert(tx, &row).await).await.unwrap();
+        let value = cookie.value(session.id).expose().clone();
+        let found = async |environment, value: &str| {
+            sessions::by_cookie(&node, environment, value).await.unwrap().map(|session| session.id)
+        };
+        assert_eq!(found(node.dev.id, &value).await, Some(session.id));
+        let plain = sessions::open(&node, node.dev.id, NewSession::browser(UserId(1), None, vec![], HOUR));
+        let plain = plain.await.unwrap().id;
+        let (_, secret) = value.split_once('.').unwrap();
+        for bad in [
+            String::new(),
+            secret.to_owned(),
+            format!("{}.", session.id.0),
+            format!("{}.{}", session.id.0, secret.to_lowercase()),
+            format!("{}.{secret}x", session.id.0),
+            format!("0{}.{secret}", session.id.0),
+            format!("{}.{secret}", plain.0),
+            format!("ses_{value}"),
+        ] {
+            assert_eq!(found(node.dev.id, &bad).await, None, "{bad}");
+        }
+        assert_eq!(found(node.prd.id, &value).await, None);
+        sessions::revoke(&node, node.dev.id, session.id).await.unwrap();
+        assert_eq!(found(node.dev.id, &value).await, None);
+    }
+
     async fn ses_05_a_session_is_shown_with_all_that_the_login_knew(db: TestDb) {
         let f = People::on(db).await;
         let acme = f.organization("Acme").await;

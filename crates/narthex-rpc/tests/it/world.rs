@@ -14,7 +14,9 @@ use narthex_core::environments::{AuthenticationMode, CustomDomainStatus, Environ
 use narthex_core::ids::{ConnectedAccountId, EnvId, MemberId, OrganizationId, SessionId, UserId, WorkspaceId};
 use narthex_core::{Caller, Error, Kind, Random, Timestamp};
 use narthex_rpc::error::Status;
-use narthex_rpc::{Connection, Environment, Gate, Limits, Outcome, Pipeline, RateLimitInfo, RpcBody, Rpcs, Transport};
+use narthex_rpc::{
+    Connection, Credentials, Environment, Gate, Limits, Outcome, Pipeline, RateLimitInfo, RpcBody, Rpcs, Transport,
+};
 
 /// Tokens that the gate knows, one per kind of caller.
 pub const TOKENS: [&str; 7] = ["client", "organization-client", "user", "session", "portal", "member", "account"];
@@ -95,10 +97,11 @@ impl Gate for TestGate {
     async fn authenticate(
         &self,
         environment: &Arc<Environment>,
-        bearers: &[&str],
+        credentials: Credentials<'_>,
         env_domain: Option<&str>,
         _: IpAddr,
     ) -> Result<(Caller, Arc<Environment>), Error> {
+        let bearers = credentials.bearers;
         if bearers.is_empty() {
             return Err(Error::unauthenticated("Token empty"));
         }

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use narthex_core::ids::{OrganizationId, UserId};
-use narthex_core::sessions::{self, NewSession};
+use narthex_core::sessions::{self, NewCookie, NewSession};
 use serde_json::{Value, json};
 
+use crate::harness::Protocol;
 use crate::roles::Client;
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -95,4 +96,54 @@ async fn ses_05_ses_06_users_reach_their_own_sessions_only() {
     assert_eq!(send("POST", format!("/api/v1/users/{ann}/sessions/revoke")).await, 403, "not open to users");
     let bobs = client.ok(200, "GET", &format!("/api/v1/sessions/{foreign}"), None).await;
     assert_eq!(bobs["status"], "active");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ses_09_a_cookie_acts_for_pages_of_its_own_origin_only() {
+    let client = Client::start().await;
+    let acme = client.organization("Acme").await;
+    let ann = user(&client, &acme, "ann@example.com").await;
+    let core = client.harness.core();
+    let cookie = NewCookie::new(core);
+    let new = NewSession::browser(UserId::parse(&ann).unwrap(), OrganizationId::parse(&acme), vec![], HOUR);
+    let mut session = new.build(core, client.harness.env_id());
+    session.cookie_hash = Some(cookie.hash());
+    let (row, id) = (session.clone(), session.id);
+    core.db.write(async move |tx| sessions::insert(tx, &row).await).await.unwrap();
+    let cookie = format!("theme=dark; {}={}", sessions::COOKIE, cookie.value(id).expose());
+    let base = client.harness.running().http_url.clone();
+    let own = base.as_str();
+    let list = format!("{base}/api/v1/users/{ann}/sessions");
+    let revoke = format!("{base}/api/v1/sessions/{id}/revoke");
+    let send = async |verb: &str, url: &str, headers: &[(&str, &str)]| {
+        let mut request = http::Request::builder().method(verb).uri(url).header("cookie", &cookie);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        client.harness.send(&base, Protocol::H1, request, "").await.status
+    };
+    for headers in [&[][..], &[("sec-fetch-site", "same-origin")], &[("sec-fetch-site", "none")], &[("origin", own)]] {
+        assert_eq!(send("GET", &list, headers).await, 200, "{headers:?}");
+    }
+    for headers in [
+        &[("sec-fetch-site", "cross-site")][..],
+        &[("sec-fetch-site", "same-site")],
+        &[("sec-fetch-site", "same-site"), ("origin", own)],
+        &[("origin", "https://evil.example")],
+        &[("origin", "null")],
+    ] {
+        assert_eq!(send("GET", &list, headers).await, 401, "{headers:?}");
+        assert_eq!(send("POST", &revoke, headers).await, 401, "{headers:?}");
+    }
+    // What changes something must say where it comes from.
+    assert_eq!(send("POST", &revoke, &[]).await, 401);
+    assert_eq!(send("POST", &revoke, &[("sec-fetch-site", "none")]).await, 401);
+    // A token that does not count is not made good by a cookie.
+    let bad = [("sec-fetch-site", "same-origin"), ("authorization", "Bearer bad")];
+    assert_eq!(send("POST", &revoke, &bad).await, 401);
+    let twice = format!("{cookie}; {cookie}");
+    let request = http::Request::get(&list).header("cookie", twice);
+    assert_eq!(client.harness.send(&base, Protocol::H1, request, "").await.status, 401);
+    assert_eq!(send("POST", &revoke, &[("sec-fetch-site", "same-origin")]).await, 200);
+    assert_eq!(send("GET", &list, &[]).await, 401);
 }

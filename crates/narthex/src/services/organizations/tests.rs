@@ -33,6 +33,7 @@ impl Service {
             idempotency_key: None,
             peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
             deadline: None,
+            browser: narthex_rpc::Browser::default(),
         }
     }
 

@@ -17,6 +17,7 @@ async fn a_portal_is_told_of_no_other_organizations_roles() {
         idempotency_key: None,
         peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
         deadline: None,
+        browser: narthex_rpc::Browser::default(),
     };
     let client = || context(Caller::Client { environment: node.dev.id, client_id: "skc_1".into() });
     let portal = |organization: OrganizationId| {
