@@ -84,6 +84,116 @@ pub fn check(kind: EnvironmentKind, list: UriList, uri: &str) -> Result<(), &'st
     self::host(host)
 }
 
+/// Whose loopback callbacks have any port (RFC 8252 §7.3). The hosts are compared as they are spelt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AnyPort {
+    /// Nobody's.
+    Never,
+    /// Those on `127.0.0.1` and `[::1]`: native applications.
+    LoopbackAddresses,
+    /// Those on `localhost` too: clients of a resource.
+    LoopbackHosts,
+}
+
+/// Whether `uri` of a request is one of the `registered` ones: exactly, by the one wildcard that an entry may have, or by an entry's
+/// placeholders, which `value_of` fills. An entry with a placeholder that has no value matches nothing.
+pub fn is_registered(
+    registered: &[String],
+    uri: &str,
+    any_port: AnyPort,
+    value_of: &dyn Fn(&str) -> Option<String>,
+) -> bool {
+    registered.iter().any(|entry| {
+        if entry.contains("{{") {
+            return fill(entry, value_of).is_some_and(|filled| filled == uri);
+        }
+        entry == uri
+            || matches_pattern(entry, uri)
+            || any_port != AnyPort::Never && differs_in_port(entry, uri, any_port)
+    })
+}
+
+/// A registered URI with its placeholders filled; `None` where one has no value, or one that would leave its label or segment.
+pub fn fill(entry: &str, value_of: &dyn Fn(&str) -> Option<String>) -> Option<String> {
+    let mut text = String::with_capacity(entry.len());
+    let mut rest = entry;
+    while let Some((before, after)) = rest.split_once("{{") {
+        let (inside, after) = after.split_once("}}")?;
+        let (name, default) = match inside.split_once("??") {
+            Some((name, default)) => (name.trim(), Some(default.trim().trim_matches('\''))),
+            None => (inside.trim(), None),
+        };
+        let value = value_of(name).filter(|value| !value.is_empty()).or_else(|| default.map(str::to_owned))?;
+        let fills_the_host =
+            before.ends_with("://") && after.starts_with(['/', ':']) || after.is_empty() && before.ends_with("://");
+        let fits = is_label(&value) || fills_the_host && value.contains('.') && host(&value).is_ok();
+        if !fits {
+            return None;
+        }
+        text.push_str(before);
+        text.push_str(&value);
+        rest = after;
+    }
+    text.push_str(rest);
+    Some(text)
+}
+
+/// An entry with a wildcard: any port and path of the developer's own machine, or one label of a host.
+fn matches_pattern(entry: &str, uri: &str) -> bool {
+    if !entry.contains('*') {
+        return false;
+    }
+    // What a browser would resolve to another place than it reads is compared with nothing.
+    let read = |text: &'_ str| -> Option<(String, String, Option<String>, String)> {
+        let parts = split(text).ok()?;
+        let (authority, path) = web(&parts).ok()?;
+        let (host, port) = split_port(authority).ok()?;
+        Some((parts.scheme.clone(), host.to_owned(), port.map(str::to_owned), path.to_owned()))
+    };
+    let (Some(entry), Some(given)) = (read(entry), read(uri)) else { return false };
+    let (scheme, host, port, path) = given;
+    let sound = self::host(&host).is_ok() && self::port(port.as_deref()).is_ok() && self::path(&path).is_ok();
+    if !sound || path.contains('?') || scheme != entry.0 {
+        return false;
+    }
+    let host_fits = match entry.1.split_once('*') {
+        None => entry.1.eq_ignore_ascii_case(&host),
+        Some((before, after)) => host
+            .strip_prefix(before)
+            .and_then(|rest| rest.strip_suffix(after))
+            .is_some_and(|label| !label.is_empty() && !label.contains('.')),
+    };
+    let port_fits = match entry.2.as_deref() {
+        Some("*") => true,
+        _ => entry.2 == port,
+    };
+    let path_fits = match entry.3.as_str() {
+        "/*" => true,
+        exact => exact == path,
+    };
+    host_fits && port_fits && path_fits
+}
+
+/// Whether two loopback callbacks over http differ in nothing but the port.
+fn differs_in_port(entry: &str, uri: &str, any_port: AnyPort) -> bool {
+    let read = |text: &'_ str| -> Option<(String, String)> {
+        let (authority, _) =
+            text.strip_prefix("http://")?.split_once('/').unwrap_or((text.strip_prefix("http://")?, ""));
+        let (host, port) = split_port(authority).ok()?;
+        self::port(port).ok()?;
+        let loopback = match any_port {
+            AnyPort::Never => false,
+            AnyPort::LoopbackAddresses => host == "127.0.0.1" || host == "[::1]",
+            AnyPort::LoopbackHosts => is_loopback(host),
+        };
+        loopback.then(|| (host.to_owned(), text["http://".len() + authority.len()..].to_owned()))
+    };
+    match (read(entry), read(uri)) {
+        (Some(entry), Some(given)) => entry == given,
+        _ => false,
+    }
+}
+
 /// Whether a client of a resource may register `uri`; what is wrong with it, if not.
 pub fn check_of_resource(uri: &str) -> Result<(), &'static str> {
     if uri.chars().count() > LONGEST_OF_RESOURCE {
@@ -486,6 +596,98 @@ mod tests {
         let uri = |length: usize| format!("https://acme.com/{}", "a".repeat(length - "https://acme.com/".len()));
         assert!(callback(Prd, &uri(256)));
         assert!(!callback(Prd, &uri(257)));
+    }
+
+    fn registered(entries: &[&str], uri: &str, any_port: AnyPort) -> bool {
+        let entries: Vec<String> = entries.iter().map(|&entry| entry.to_owned()).collect();
+        let values = |name: &str| match name {
+            "org_slug" => Some("acme".to_owned()),
+            "external_id" => Some("t.acme.example".to_owned()),
+            "evil" => Some("x/../evil".to_owned()),
+            "empty" => Some(String::new()),
+            _ => None,
+        };
+        is_registered(&entries, uri, any_port, &values)
+    }
+
+    #[test]
+    fn authz_12_redirects_match_exactly_or_by_their_wildcard() {
+        let dev =
+            ["http://localhost:*/*", "https://*.acme.com/cb", "https://auth-*.acme.com", "https://app.acme.com/cb"];
+        for good in [
+            "http://localhost:3000/cb",
+            "http://localhost:3000/",
+            "http://localhost/a/b",
+            "https://x.acme.com/cb",
+            "https://auth-eu.acme.com",
+            "https://app.acme.com/cb",
+        ] {
+            assert!(registered(&dev, good, AnyPort::Never), "{good}");
+        }
+        for bad in [
+            "",
+            "https://localhost:3000/cb",
+            "http://localhost.evil.example:3000/cb",
+            "http://localhost:3000@evil.example/cb",
+            "http://localhost:3000/cb?x=1",
+            "http://localhost:3000/cb#x",
+            "http://localhost:3000/a/../b",
+            "http://localhost:99999/",
+            "http://127.0.0.1:3000/cb",
+            "https://a.b.acme.com/cb",
+            "https://.acme.com/cb",
+            "https://acme.com/cb",
+            "https://x.acme.com/cb/",
+            "https://x.acme.com:8443/cb",
+            "https://evil.example/.acme.com/cb",
+            "https://evil.example\\.acme.com/cb",
+            "https://x@y.acme.com/cb",
+            "https://auth-.acme.com",
+            "https://auth-a.b.acme.com",
+            "https://app.acme.com/cb/",
+            "https://app.acme.com/cb?",
+            "http://localhost:*/*",
+        ] {
+            assert!(!registered(&dev, bad, AnyPort::LoopbackHosts), "{bad}");
+        }
+    }
+
+    #[test]
+    fn authz_12_placeholders_are_filled_by_the_organization() {
+        for (entry, uri, expected) in [
+            ("https://{{org_slug}}.acme.com/cb", "https://acme.acme.com/cb", true),
+            ("https://{{org_slug}}.acme.com/cb", "https://other.acme.com/cb", false),
+            ("https://{{external_id}}/cb", "https://t.acme.example/cb", true),
+            ("https://app.acme.com/{{org_slug}}/cb", "https://app.acme.com/acme/cb", true),
+            ("https://app.acme.com/{{external_id}}/cb", "https://app.acme.com/t.acme.example/cb", false),
+            ("https://{{missing}}.acme.com/cb", "https://.acme.com/cb", false),
+            ("https://{{missing ?? 'www'}}.acme.com/cb", "https://www.acme.com/cb", true),
+            ("https://{{empty ?? 'www'}}.acme.com/cb", "https://www.acme.com/cb", true),
+            ("https://app.acme.com/{{evil}}/cb", "https://app.acme.com/x/../evil/cb", false),
+            ("https://{{org_slug}}.acme.com/cb", "https://{{org_slug}}.acme.com/cb", false),
+        ] {
+            assert_eq!(registered(&[entry], uri, AnyPort::Never), expected, "{entry} {uri}");
+        }
+    }
+
+    #[test]
+    fn authz_12_mcp_14_loopback_callbacks_have_any_port_where_the_kind_of_client_says_so() {
+        let entries = ["http://127.0.0.1/", "http://localhost:1/cb", "http://[::1]:5/cb", "https://127.0.0.1:1/tls"];
+        for (uri, addresses, hosts) in [
+            ("http://127.0.0.1:33418/", true, true),
+            ("http://127.0.0.1/", true, true),
+            ("http://[::1]:80/cb", true, true),
+            ("http://localhost:2/cb", false, true),
+            ("http://localhost:33418/", false, false),
+            ("http://127.0.0.1:1/other", false, false),
+            ("http://127.0.0.1:x/", false, false),
+            ("http://127.0.0.1:1@evil.example/", false, false),
+            ("https://127.0.0.1:2/tls", false, false),
+        ] {
+            assert_eq!(registered(&entries, uri, AnyPort::LoopbackAddresses), addresses, "{uri}");
+            assert_eq!(registered(&entries, uri, AnyPort::LoopbackHosts), hosts, "{uri}");
+            assert_eq!(registered(&entries, uri, AnyPort::Never), uri == "http://127.0.0.1/", "{uri}");
+        }
     }
 
     #[test]
