@@ -107,9 +107,11 @@ pub fn is_registered(
         if entry.contains("{{") {
             return fill(entry, value_of).is_some_and(|filled| filled == uri);
         }
-        entry == uri
-            || matches_pattern(entry, uri)
-            || any_port != AnyPort::Never && differs_in_port(entry, uri, any_port)
+        if entry.contains('*') {
+            matches_pattern(entry, uri)
+        } else {
+            entry == uri || differs_in_port(entry, uri, any_port)
+        }
     })
 }
 
@@ -140,9 +142,6 @@ pub fn fill(entry: &str, value_of: &dyn Fn(&str) -> Option<String>) -> Option<St
 
 /// An entry with a wildcard: any port and path of the developer's own machine, or one label of a host.
 fn matches_pattern(entry: &str, uri: &str) -> bool {
-    if !entry.contains('*') {
-        return false;
-    }
     // What a browser would resolve to another place than it reads is compared with nothing.
     let read = |text: &'_ str| -> Option<(String, String, Option<String>, String)> {
         let parts = split(text).ok()?;
