@@ -1,9 +1,12 @@
 //! Identifiers: a prefix that names the noun, and the decimal of a time-ordered 63-bit number. Public: knowing one opens nothing.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use narthex_db::{Cell, DbError, FromValue, Value};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::clock::Clock;
 use crate::error::{Error, Result};
@@ -168,6 +171,19 @@ macro_rules! id {
                 cell.int().map(Self)
             }
         }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = Cow::<'_, str>::deserialize(deserializer)?;
+                Self::parse(&text).ok_or_else(|| D::Error::custom(concat!("no id of a ", $noun)))
+            }
+        }
     };
 }
 
@@ -235,6 +251,8 @@ id!(/// A mail template of the customer's.
     EmailTemplateId, "email template", "tpl_");
 id!(/// The record of a passkey.
     CredentialId, "passkey", "cred_");
+id!(/// What a login has allowed a client.
+    GrantId, "grant", "gnt_");
 
 #[cfg(test)]
 mod tests {

@@ -14,6 +14,7 @@ pub mod domains;
 pub mod environments;
 pub mod error;
 pub mod events;
+pub mod grants;
 pub mod idempotency;
 pub mod ids;
 pub mod invitations;
