@@ -54,7 +54,7 @@ pub enum Caller {
         organization: Option<OrganizationId>,
         /// Session behind the token.
         session: SessionId,
-        /// Permissions of the user's roles in that organization, with the `sk_org_*` ones in their session spelling.
+        /// What the user's roles in that organization allow at this moment, in the session spelling (`organizations_read`).
         permissions: Vec<String>,
     },
     /// A browser session on the hosted pages.
@@ -67,7 +67,7 @@ pub enum Caller {
         organization: Option<OrganizationId>,
         /// The session.
         session: SessionId,
-        /// Permissions of the user's roles in that organization, in the session spelling (`organizations_read`).
+        /// What the user's roles in that organization allow at this moment, in the session spelling.
         permissions: Vec<String>,
     },
     /// An admin-portal session.

@@ -1,5 +1,6 @@
 //! Test support: a seeded [`Core`] on a database of its own, in one call.
 
+use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, OnceLock};
@@ -16,11 +17,16 @@ use narthex_db::{Db, Engine};
 use crate::core::{Core, CoreOptions};
 use crate::environments::{self, Environment};
 use crate::error::{Error, Result};
-use crate::ids::EnvId;
+use crate::events::Actor;
+use crate::ids::{EnvId, OrganizationId, UserId};
 use crate::keys::{self, KeyPairs};
+use crate::memberships::{self, Addition, Provisioning, Subject};
+use crate::organizations::{self, NewOrganization};
+use crate::roles::{self, NewRole, Reference, Scope};
 use crate::schema::Schema;
 use crate::seal::{MasterKeySource, Secret};
 use crate::seed::{self, FirstStart, SeedClient, SeededClient};
+use crate::users::NewUser;
 
 /// The master key of every test database.
 pub const MASTER_KEY: [u8; 32] = [7; 32];
@@ -99,6 +105,39 @@ pub fn options(database: &TestDb, master_key: [u8; 32]) -> CoreOptions {
         key_pairs: reused_key_pairs(),
         ..CoreOptions::new("", MasterKeySource::Given(Secret::new(master_key)))
     }
+}
+
+/// A new organization.
+pub async fn organization(core: &Core, environment: EnvId) -> Result<OrganizationId> {
+    let new = NewOrganization::named("Test");
+    Ok(organizations::create(core, environment, &Actor::SYSTEM, new, None).await?.id)
+}
+
+/// A new member of an organization, with a role of their own that allows exactly this.
+pub async fn member(
+    core: &Core,
+    environment: &Environment,
+    organization: OrganizationId,
+    permissions: &[&str],
+) -> Result<UserId> {
+    let name = format!("role_{}", core.ids.next());
+    let role = NewRole {
+        name: name.clone(),
+        display_name: name.clone(),
+        permissions: permissions.iter().map(|&permission| permission.to_owned()).collect(),
+        ..NewRole::default()
+    };
+    roles::create(core, environment.id, Scope::Organization(organization), &Actor::SYSTEM, role, None).await?;
+    let addition = Addition {
+        organization,
+        subject: Subject::New(NewUser { email: format!("{name}@example.com"), ..NewUser::default() }),
+        roles: vec![Reference::Name(name)],
+        metadata: BTreeMap::new(),
+        inviter_email: None,
+        invite: false,
+        provisioning: Provisioning::Direct,
+    };
+    Ok(memberships::add(core, environment, &Actor::SYSTEM, addition, None).await?.user.id)
 }
 
 /// Key pairs that cost nothing after the first few.

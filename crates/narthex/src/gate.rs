@@ -103,7 +103,9 @@ impl narthex_rpc::Gate for Gate {
             None => None,
         };
         let found = match session {
-            Some(session) => (tokens::session_holder(host_environment, &session)?, Arc::clone(host_environment)),
+            Some(session) => {
+                (tokens::session_holder(&self.0.core, host_environment, &session).await?, Arc::clone(host_environment))
+            }
             None => tokens::authenticate(&self.0.core, host_environment, bearers, env_domain).await?,
         };
         if let Caller::Client { environment, client_id } = &found.0 {

@@ -169,26 +169,16 @@ pub(crate) async fn purge_of_user(tx: &mut Tx, environment: EnvId, user: UserId)
 }
 
 async fn bump_each(tx: &mut Tx, gone: Vec<([u8; 32],)>) -> Result<Vec<Bump>> {
-    let mut scopes: Vec<String> = gone.iter().map(|(hash,)| cache::api_token_scope(hash)).collect();
-    // In one order for everybody, so that two transactions never wait for each other.
-    scopes.sort_unstable();
-    scopes.dedup();
-    let mut bumps = Vec::with_capacity(scopes.len());
-    for scope in scopes {
-        bumps.push(cache::bump(tx, &scope).await?);
-    }
-    Ok(bumps)
+    let scopes = gone.iter().map(|(hash,)| cache::api_token_scope(hash)).collect();
+    cache::bump_all(tx, scopes).await.map_err(Error::from)
 }
 
 /// Voids what is in memory of an organization's tokens, within the transaction that changes its external id. Nothing, if it has no
 /// tokens. Apply the bumps after the commit.
 pub(crate) async fn void_of_organization(tx: &mut Tx, organization: OrganizationId) -> Result<Vec<Bump>> {
     let sql = "SELECT id FROM api_tokens WHERE organization_id = $1 LIMIT 1";
-    let mut bumps = Vec::new();
-    if tx.opt::<(i64,)>(sql, &p![organization]).await?.is_some() {
-        for scope in cache::api_token_scopes() {
-            bumps.push(cache::bump(tx, &scope).await?);
-        }
+    if tx.opt::<(i64,)>(sql, &p![organization]).await?.is_none() {
+        return Ok(Vec::new());
     }
-    Ok(bumps)
+    cache::bump_all(tx, cache::api_token_scopes().collect()).await.map_err(Error::from)
 }

@@ -35,6 +35,17 @@ pub async fn bump(tx: &mut Tx, scope: &str) -> Result<Bump, DbError> {
     Ok(Bump { scope: scope.to_owned(), version })
 }
 
+/// [`bump`] of each of these scopes once, in one order for everybody, so that two transactions never wait for each other.
+pub(crate) async fn bump_all(tx: &mut Tx, mut scopes: Vec<String>) -> Result<Vec<Bump>, DbError> {
+    scopes.sort_unstable();
+    scopes.dedup();
+    let mut bumps = Vec::with_capacity(scopes.len());
+    for scope in scopes {
+        bumps.push(bump(tx, &scope).await?);
+    }
+    Ok(bumps)
+}
+
 /// The known versions, and when they were last confirmed.
 pub struct Epochs {
     known: RwLock<HashMap<String, Arc<AtomicI64>>>,

@@ -6,6 +6,7 @@ mod epochs;
 mod generations;
 mod rows;
 
+pub(crate) use epochs::bump_all;
 pub use epochs::{Bump, Epochs, bump};
 pub(crate) use generations::Generations;
 pub use generations::Lookups;
@@ -18,9 +19,11 @@ use aws_lc_rs::rsa;
 use crate::api_tokens::Known;
 use crate::clients::Client;
 use crate::environments::Environment;
-use crate::ids::{DataKeyId, EnvId, MemberId, SessionId, SigningKeyId};
+use crate::ids::{DataKeyId, EnvId, MemberId, OrganizationId, RoleId, SessionId, SigningKeyId, UserId};
 use crate::keys::KeySet;
 use crate::members::Member;
+use crate::memberships::Held;
+use crate::roles::Allowed;
 use crate::seal::DataKey;
 use crate::sessions::Session;
 use crate::tokens::Verified;
@@ -35,6 +38,8 @@ pub const SIGNING_KEYS: &str = "signing_keys";
 pub const DATA_KEYS: &str = "data_keys";
 /// Scope of operators and their roles.
 pub const MEMBERS: &str = "members";
+/// Scope of roles and of what they allow.
+pub const ROLES: &str = "roles";
 
 /// Sessions end all the time, so they are spread over this many scopes: one logout drops one sixty-fourth of them.
 const SESSION_SCOPES: u64 = 64;
@@ -45,8 +50,25 @@ pub fn session_scope(session: SessionId) -> String {
 }
 
 fn session_slot(session: SessionId) -> usize {
+    slot(session.0, SESSION_SCOPES)
+}
+
+fn slot(id: i64, scopes: u64) -> usize {
     // The low bits of an id are its place within a millisecond, mostly 0; the milliseconds above them spread.
-    usize::try_from((session.0 >> 22 ^ session.0).unsigned_abs() % SESSION_SCOPES).unwrap_or(0)
+    usize::try_from((id >> 22 ^ id).unsigned_abs() % scopes).unwrap_or(0)
+}
+
+/// Who is a member of what changes with every sign-up of an application: spread by user.
+const MEMBERSHIP_SCOPES: u64 = 64;
+
+/// The scope of the memberships of a user.
+pub(crate) fn membership_scope(user: UserId) -> String {
+    format!("memberships/{}", slot(user.0, MEMBERSHIP_SCOPES))
+}
+
+/// The scope of an organization's being there at all; it shares those of memberships.
+pub(crate) fn organization_scope(organization: OrganizationId) -> String {
+    format!("memberships/{}", slot(organization.0, MEMBERSHIP_SCOPES))
 }
 
 /// API tokens are changed one by one too, and are spread likewise.
@@ -76,6 +98,11 @@ pub struct Caches {
     pub(crate) key_sets: RowCache<EnvId, KeySet>,
     pub(crate) sessions: RowCache<SessionId, Session>,
     pub(crate) members: RowCache<MemberId, Member>,
+    /// Organizations that exist, with their environments.
+    pub(crate) organizations: RowCache<OrganizationId, EnvId>,
+    /// Memberships that are active.
+    pub(crate) memberships: RowCache<(OrganizationId, UserId), Held>,
+    pub(crate) roles: RowCache<RoleId, Allowed>,
     pub(crate) api_tokens: RowCache<[u8; 32], Known>,
     pub(crate) active_data_keys: RowCache<EnvId, DataKeyId>,
     /// Opened data keys: what an id stands for never changes.
@@ -89,6 +116,7 @@ pub struct Caches {
 impl Caches {
     pub(crate) fn new(epochs: &Arc<Epochs>) -> Self {
         let sessions: Vec<String> = (0..SESSION_SCOPES).map(|slot| format!("sessions/{slot}")).collect();
+        let memberships: Vec<String> = (0..MEMBERSHIP_SCOPES).map(|slot| format!("memberships/{slot}")).collect();
         let api_tokens: Vec<String> = api_token_scopes().collect();
         Self {
             epochs: Arc::clone(epochs),
@@ -99,6 +127,9 @@ impl Caches {
             key_sets: RowCache::new(epochs, SIGNING_KEYS, 1_024),
             sessions: RowCache::spread(epochs, &sessions, |session| session_slot(*session), 8_192),
             members: RowCache::new(epochs, MEMBERS, 1_024),
+            organizations: RowCache::spread(epochs, &memberships, |id| slot(id.0, MEMBERSHIP_SCOPES), 8_192),
+            memberships: RowCache::spread(epochs, &memberships, |(_, user)| slot(user.0, MEMBERSHIP_SCOPES), 8_192),
+            roles: RowCache::new(epochs, ROLES, 8_192),
             api_tokens: RowCache::spread(epochs, &api_tokens, api_token_slot, 8_192),
             active_data_keys: RowCache::new(epochs, DATA_KEYS, 1_024),
             data_keys: Generations::new(2_048),
@@ -112,8 +143,13 @@ impl Caches {
         self.epochs.apply(bump);
     }
 
+    /// The same for several.
+    pub(crate) fn apply_all(&self, bumps: impl IntoIterator<Item = Bump>) {
+        bumps.into_iter().for_each(|bump| self.apply(bump));
+    }
+
     /// How often each cache had what was asked for, by its name.
-    pub fn lookups(&self) -> [(&'static str, Lookups); 12] {
+    pub fn lookups(&self) -> [(&'static str, Lookups); 15] {
         [
             ("environments", self.environments.lookups()),
             ("hosts", self.hosts.lookups()),
@@ -122,6 +158,9 @@ impl Caches {
             ("key_sets", self.key_sets.lookups()),
             ("sessions", self.sessions.lookups()),
             ("members", self.members.lookups()),
+            ("organizations", self.organizations.lookups()),
+            ("memberships", self.memberships.lookups()),
+            ("roles", self.roles.lookups()),
             ("api_tokens", self.api_tokens.lookups()),
             ("active_data_keys", self.active_data_keys.lookups()),
             ("data_keys", self.data_keys.lookups()),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use narthex_db::Tx;
 
-use super::{Membership, add, not_found, store};
+use super::{Membership, access, add, not_found, store};
 use crate::core::Core;
 use crate::error::{Error, Result};
 use crate::events::{self, Actor, NewEvent};
@@ -140,11 +140,12 @@ where
     F: AsyncFn(&mut Tx, &mut Membership) -> Result<bool> + Send + 'static,
 {
     let (now, by, event) = (core.clock.now(), by.clone(), EventId::new(&core.ids));
-    core.db
+    let (view, bumps) = core
+        .db
         .write_for(share(environment), async move |tx| {
             let (organization, user, mut membership) = find(tx, environment, organization, &identity).await?;
             if !edit(tx, &mut membership).await? {
-                return users::view(tx, user, now).await;
+                return Ok((users::view(tx, user, now).await?, Vec::new()));
             }
             membership.updated_at = now.max(membership.updated_at);
             store::update(tx, &membership).await?;
@@ -159,7 +160,10 @@ where
                 data: users::member_data(&organization, &view.user, &view.identities),
             };
             users::append(tx, event, view.user.id).await?;
-            Ok(view)
+            let bumps = access::bump(tx, [view.user.id]).await?;
+            Ok::<_, Error>((view, bumps))
         })
-        .await
+        .await?;
+    core.caches.apply_all(bumps);
+    Ok(view)
 }

@@ -1,5 +1,6 @@
 //! Memberships: a user in an organization, with a state, roles, and data of their own.
 
+mod access;
 mod add;
 mod change;
 mod remove;
@@ -9,6 +10,8 @@ mod store;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
+pub use access::{Access, access};
+pub(crate) use access::{Held, bump};
 pub use add::{Addition, Subject, add};
 pub use change::{assign_roles, permissions_of, remove_role, roles_of, update};
 pub use remove::remove;

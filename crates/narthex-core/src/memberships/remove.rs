@@ -3,7 +3,7 @@
 use narthex_db::{Tx, p};
 
 use super::change::find;
-use super::store;
+use super::{access, store};
 use crate::cache::Bump;
 use crate::clock::Timestamp;
 use crate::core::Core;
@@ -104,7 +104,9 @@ async fn end(
         data: users::member_data(organization, &view.user, &view.identities),
     };
     users::append(tx, event, user.id).await?;
-    sessions::revoke_of_user(tx, environment, user.id, Some(organization.id), SESSIONS, now).await
+    let mut bumps = access::bump(tx, [user.id]).await?;
+    bumps.extend(sessions::revoke_of_user(tx, environment, user.id, Some(organization.id), SESSIONS, now).await?);
+    Ok(bumps)
 }
 
 /// What a transaction has removed of a user's memberships.

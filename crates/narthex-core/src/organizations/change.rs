@@ -10,7 +10,7 @@ use super::{
     Feature, Identity, NewOrganization, Organization, OrganizationPatch, SessionPolicyChange, not_found, search, store,
     validation,
 };
-use crate::cache::Bump;
+use crate::cache::{self, Bump};
 use crate::clock::Timestamp;
 use crate::core::Core;
 use crate::environments::Environment;
@@ -262,6 +262,7 @@ pub async fn delete(core: &Core, environment: EnvId, by: &Actor, identity: Ident
             jobs::enqueue(tx, &job, now).await?;
             // At once, however many there are; the rows of API tokens go in jobs. The names of domains are free again likewise.
             let mut bumps = api_tokens::void_of_organization(tx, organization.id).await?;
+            bumps.push(cache::bump(tx, &cache::organization_scope(organization.id)).await?);
             domains::purge(tx, organization.id).await?;
             bumps.extend(end_access(tx, organization.id, now).await?);
             Ok(bumps)

@@ -22,6 +22,8 @@ pub(crate) use search::{index_pending, normalise};
 pub use session_policy::{SessionPolicy, SessionPolicyChange};
 pub(crate) use store::load;
 
+use narthex_db::p;
+
 use crate::clock::Timestamp;
 use crate::core::Core;
 use crate::error::{Error, Result};
@@ -170,4 +172,15 @@ pub fn not_found() -> Error {
 /// An organization of the environment.
 pub async fn get(core: &Core, environment: EnvId, identity: &Identity) -> Result<Organization> {
     store::load(&mut *core.db.reader().await?, environment, identity).await?.ok_or_else(not_found)
+}
+
+/// Whether an environment has an organization, from memory. One that is deleted is gone at once on the node that deletes it and within a
+/// second on others.
+pub(crate) async fn exists(core: &Core, environment: EnvId, id: OrganizationId) -> Result<bool> {
+    let load = async {
+        let sql = "SELECT environment_id FROM organizations WHERE id = $1";
+        let found: Option<(EnvId,)> = core.db.reader().await?.opt(sql, &p![id]).await?;
+        Ok(found.map(|(environment,)| environment))
+    };
+    Ok(core.caches.organizations.get(&id, load).await?.is_some_and(|found| *found == environment))
 }

@@ -12,6 +12,7 @@ use crate::events::{self, Actor, EventKind, NewEvent};
 use crate::idempotency::{self, IdempotencyKey};
 use crate::ids::{EnvId, EventId, PermissionId};
 use crate::organizations::share;
+use crate::roles;
 
 /// Name of the total, which counts what did not come with the environment.
 pub(super) const NOUN: &str = "permissions";
@@ -115,19 +116,24 @@ pub async fn delete(core: &Core, environment: EnvId, by: &Actor, name: String) -
             .db
             .write_for(share(environment), async move |tx| {
                 let mut permission = changeable(tx, environment, &name).await?;
+                let bump = roles::bump(tx).await?;
                 if store::detach(tx, permission.id, CHUNK).await? == CHUNK.unsigned_abs() {
-                    return Ok(false);
+                    return Ok((false, bump));
                 }
                 store::delete(tx, &permission).await?;
                 permission.updated_at = now;
                 counters::add(tx, environment, NOUN, event_id.0, -1).await?;
                 events::append(tx, event(event_id, &permission, events::PERMISSION_DELETED, &by)).await?;
-                Ok::<_, Error>(true)
+                Ok::<_, Error>((true, bump))
             })
             .await;
         match run {
-            Ok(true) => return Ok(()),
-            Ok(false) => {}
+            Ok((is_done, bump)) => {
+                core.caches.apply(bump);
+                if is_done {
+                    return Ok(());
+                }
+            }
             // A role that got it at this moment committed first: PostgreSQL refuses the reference rather than the snapshot.
             Err(error) if tries < TRIES && error.database().is_some_and(DbError::is_foreign_key) => tries += 1,
             Err(error) => return Err(error),

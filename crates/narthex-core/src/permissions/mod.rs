@@ -2,12 +2,14 @@
 
 mod change;
 mod list;
+mod session;
 mod store;
 
 use serde_json::{Value, json};
 
 pub use change::{create, delete, recount, update};
 pub use list::{Filter, LIST, list};
+pub use session::session_keys;
 pub(crate) use store::find;
 
 use crate::clock::Timestamp;

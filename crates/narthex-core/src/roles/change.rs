@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use narthex_db::Tx;
 
-use super::{Base, NewRole, PERMISSIONS, Role, RolePatch, Scope, chain, data, not_found, store};
+use super::{Base, NewRole, PERMISSIONS, Role, RolePatch, Scope, allowed, chain, data, not_found, store};
 use crate::core::Core;
 use crate::error::{Error, Result, Violation};
 use crate::events::{self, Actor, EventKind, NewEvent};
@@ -196,20 +196,23 @@ where
     F: AsyncFn(&mut Tx, &mut Role) -> Result<bool> + Send + 'static,
 {
     let (now, by, event_id) = (core.clock.now(), by.clone(), EventId::new(&core.ids));
-    core.db
+    let (role, bump) = core
+        .db
         .write_for(share(environment), async move |tx| {
             organization_of(tx, environment, scope).await?;
             let before = store::find(tx, environment, scope, &name).await?.ok_or_else(not_found)?;
             let mut after = before.clone();
             if !edit(tx, &mut after).await? && after == before {
-                return Ok(after);
+                return Ok((after, None));
             }
             after.updated_at = now.max(before.updated_at);
             store::update(tx, &after).await?;
             events::append(tx, event(event_id, &after, events::ROLE_UPDATED, &by)).await?;
-            Ok(after)
+            Ok::<_, Error>((after, Some(allowed::bump(tx).await?)))
         })
-        .await
+        .await?;
+    core.caches.apply_all(bump);
+    Ok(role)
 }
 
 /// The organization of a scope must exist.

@@ -6,7 +6,8 @@ use narthex_db::{DbError, Tx, p};
 
 use super::change::{event, organization_of};
 use super::defaults;
-use super::{Base, Reference, Role, Scope, chain, holders, not_found, store};
+use super::{Base, Reference, Role, Scope, allowed, chain, holders, not_found, store};
+use crate::cache::Bump;
 use crate::clock::Timestamp;
 use crate::core::Core;
 use crate::error::{Error, Kind, Result};
@@ -52,8 +53,12 @@ pub async fn delete(
         };
         let run = core.db.write_for(share(environment), async move |tx| removal.run(tx).await).await;
         match run {
-            Ok(Progress::Done) => return Ok(()),
-            Ok(Progress::More) => {}
+            Ok((progress, bumps)) => {
+                core.caches.apply_all(bumps);
+                if progress == Progress::Done {
+                    return Ok(());
+                }
+            }
             // Somebody who got the role at this moment committed first: PostgreSQL refuses the reference rather than the snapshot.
             Err(error) if tries < TRIES && error.database().is_some_and(DbError::is_foreign_key) => tries += 1,
             Err(error) => return Err(error),
@@ -71,6 +76,7 @@ async fn told(core: &Core, environment: EnvId, scope: Scope, name: &str) -> Resu
     Ok((holders, store::extending(tx, environment, role.id, TOLD).await?.len()))
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Progress {
     Done,
     More,
@@ -92,7 +98,8 @@ struct Removal {
 }
 
 impl Removal {
-    async fn run(&self, tx: &mut Tx) -> Result<Progress> {
+    async fn run(&self, tx: &mut Tx) -> Result<(Progress, Vec<Bump>)> {
+        let mut bumps = vec![allowed::bump(tx).await?];
         organization_of(tx, self.environment, self.scope).await?;
         let role = store::find(tx, self.environment, self.scope, &self.name).await?.ok_or_else(not_found)?;
         if role.default_creator || role.default_member {
@@ -116,17 +123,18 @@ impl Removal {
                     let text = "must be another role";
                     return Err(Error::invalid("reassign_role_name", "role.other", text));
                 }
-                let is_moved = holders::shift(tx, &role, target.id, &self.by, &self.shifted, self.now).await?;
-                self.rebase(tx, &role, &target).await? && is_moved
+                let moved = holders::shift(tx, &role, target.id, &self.by, &self.shifted, self.now).await?;
+                bumps.extend(moved.bumps);
+                self.rebase(tx, &role, &target).await? && moved.is_last
             }
         };
         if !store::forget_default(tx, role.id, CHUNK).await? || !is_free {
-            return Ok(Progress::More);
+            return Ok((Progress::More, bumps));
         }
         store::delete(tx, &role).await?;
         let gone = Role { updated_at: self.now.max(role.updated_at), ..role };
         events::append(tx, event(self.deleted, &gone, events::ROLE_DELETED, &self.by)).await?;
-        Ok(Progress::Done)
+        Ok((Progress::Done, bumps))
     }
 
     /// Gives the roles that extend `role` the base `target`; true when none is left. Where the target itself extends `role`, the roles

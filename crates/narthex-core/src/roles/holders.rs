@@ -3,6 +3,7 @@
 use narthex_db::{Tx, p};
 
 use super::{Role, Scope};
+use crate::cache::Bump;
 use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::events::{self, Actor, NewEvent};
@@ -55,8 +56,16 @@ pub(super) async fn some(
     Ok(tx.all(sql, &p![environment, role, limit]).await?)
 }
 
-/// Takes a role from as many memberships as there are `event_ids`, and gives them `target` instead, which they may hold already; true
-/// when none is left. Each membership that changes so is an event.
+/// What a transaction has done towards taking a role from all who hold it.
+pub(super) struct Shifted {
+    /// Whether none is left.
+    pub is_last: bool,
+    /// To apply after the commit.
+    pub bumps: Vec<Bump>,
+}
+
+/// Takes a role from as many memberships as there are `event_ids`, and gives them `target` instead, which they may hold already. Each
+/// membership that changes so is an event.
 pub(super) async fn shift(
     tx: &mut Tx,
     role: &Role,
@@ -64,16 +73,17 @@ pub(super) async fn shift(
     by: &Actor,
     event_ids: &[EventId],
     now: Timestamp,
-) -> Result<bool> {
+) -> Result<Shifted> {
     let limit = i64::try_from(event_ids.len()).unwrap_or(i64::MAX);
     let holders = some(tx, role.environment, role.id, limit).await?;
     let is_last = holders.len() < event_ids.len();
+    let bumps = memberships::bump(tx, holders.iter().map(|(_, user)| *user)).await?;
     for ((organization, user), event_id) in holders.into_iter().zip(event_ids) {
         super::assign(tx, role.environment, organization, user, &[target]).await?;
         super::unassign(tx, role.environment, organization, user, role.id).await?;
         tell(tx, role.environment, organization, user, by, *event_id, now).await?;
     }
-    Ok(is_last)
+    Ok(Shifted { is_last, bumps })
 }
 
 /// Takes a role that nobody holds from up to `limit` invitations that ran out; true when none is left.

@@ -1,6 +1,7 @@
 //! Roles: names for sets of permissions, held by users in an organization. A role belongs to an environment or to one organization
 //! of it, and may extend another, whose permissions it then has as well.
 
+mod allowed;
 mod assignment;
 mod chain;
 mod change;
@@ -12,6 +13,7 @@ mod store;
 
 use serde_json::{Value, json};
 
+pub(crate) use allowed::{Allowed, allowed, bump};
 pub(crate) use assignment::by_id;
 pub use assignment::{
     Reference, assign, default_creator, default_member, effective_permissions, of_membership, replace, resolve,

@@ -68,8 +68,13 @@ pub(super) async fn visible(tx: &mut Tx, environment: EnvId, scope: Scope, name:
 
 /// The role with this id, if it can be used inside the scope.
 pub(super) async fn visible_by_id(tx: &mut Tx, environment: EnvId, scope: Scope, id: RoleId) -> Result<Option<Role>> {
-    let role: Option<Role> = tx.opt(select!("WHERE r.environment_id = $1 AND r.id = $2"), &p![environment, id]).await?;
+    let role = by_id(tx, environment, id).await?;
     Ok(role.filter(|role| role.scope == Scope::Environment || role.scope == scope))
+}
+
+/// The role of an environment with this id, whatever its scope.
+pub(super) async fn by_id(tx: &mut Tx, environment: EnvId, id: RoleId) -> Result<Option<Role>> {
+    Ok(tx.opt(select!("WHERE r.environment_id = $1 AND r.id = $2"), &p![environment, id]).await?)
 }
 
 /// The role of an environment that its creators or members get.

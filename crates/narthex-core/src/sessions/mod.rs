@@ -26,7 +26,7 @@ use crate::ids::{ConnectedAccountId, ConnectionId, EnvId, MemberId, Organization
 const KEPT: Duration = Duration::from_hours(30 * 24);
 
 const COLUMNS: &str = "id, environment_id, kind, user_id, organization_id, connected_account_id, portal_link_id, member_id, features, \
-     permissions, created_at, expires_at, revoked_at, idle_expires_at, cookie_hash, authenticated_at, connection_id";
+     created_at, expires_at, revoked_at, idle_expires_at, cookie_hash, authenticated_at, connection_id";
 
 /// Whose session it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -62,8 +62,6 @@ pub struct Session {
     pub member: Option<MemberId>,
     /// What the portal link lets in (`sso`, `dir_sync`, …).
     pub features: Vec<String>,
-    /// The user's permissions in the organization, in the session spelling.
-    pub permissions: Vec<String>,
     /// Creation.
     pub created_at: Timestamp,
     /// End, if nothing ends it before.
@@ -98,7 +96,6 @@ pub struct NewSession {
     portal_link: Option<PortalLinkId>,
     member: Option<MemberId>,
     features: Vec<String>,
-    permissions: Vec<String>,
 }
 
 impl NewSession {
@@ -112,18 +109,12 @@ impl NewSession {
             portal_link: None,
             member: None,
             features: Vec::new(),
-            permissions: Vec::new(),
         }
     }
 
-    /// A user's browser session; `permissions` in the session spelling (`organizations_read`).
-    pub fn browser(
-        user: UserId,
-        organization: Option<OrganizationId>,
-        permissions: Vec<String>,
-        lifetime: Duration,
-    ) -> Self {
-        Self { user: Some(user), organization, permissions, ..Self::new(SessionKind::Browser, lifetime) }
+    /// A user's browser session. What it may do is what the user may at the moment of each call.
+    pub fn browser(user: UserId, organization: Option<OrganizationId>, lifetime: Duration) -> Self {
+        Self { user: Some(user), organization, ..Self::new(SessionKind::Browser, lifetime) }
     }
 
     /// An admin-portal session for the organization and features of a link.
@@ -159,7 +150,6 @@ impl NewSession {
             portal_link: self.portal_link,
             member: self.member,
             features: self.features,
-            permissions: self.permissions,
             created_at: now,
             expires_at: now.plus(self.lifetime),
             revoked_at: None,
@@ -193,19 +183,18 @@ impl FromRow for Session {
             portal_link: row.get(6)?,
             member: row.get(7)?,
             features: list(8)?,
-            permissions: list(9)?,
-            created_at: row.get(10)?,
-            expires_at: row.get(11)?,
-            revoked_at: row.get(12)?,
-            idle_expires_at: row.get(13)?,
-            cookie_hash: match row.get::<Option<Vec<u8>>>(14)? {
+            created_at: row.get(9)?,
+            expires_at: row.get(10)?,
+            revoked_at: row.get(11)?,
+            idle_expires_at: row.get(12)?,
+            cookie_hash: match row.get::<Option<Vec<u8>>>(13)? {
                 Some(hash) => {
                     Some(hash.try_into().map_err(|_| DbError::Data("sessions.cookie_hash is no hash".into()))?)
                 }
                 None => None,
             },
-            authenticated_at: row.get::<Option<Timestamp>>(15)?.unwrap_or(row.get(10)?),
-            connection: row.get(16)?,
+            authenticated_at: row.get::<Option<Timestamp>>(14)?.unwrap_or(row.get(9)?),
+            connection: row.get(15)?,
         })
     }
 }
@@ -220,10 +209,10 @@ pub async fn open(core: &Core, environment: EnvId, new: NewSession) -> Result<Se
 
 /// Inserts a session within a transaction of the caller's.
 pub async fn insert(tx: &mut Tx, session: &Session) -> Result<()> {
-    let list = |values: &Vec<String>| serde_json::to_string(values).map_err(Error::internal);
+    // `permissions` is a column that nothing reads any more: a copy outlives what it was copied from.
     let sql = format!(
-        "INSERT INTO sessions ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, \
-         $15, $16, $17)"
+        "INSERT INTO sessions ({COLUMNS}, permissions) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, \
+         $15, $16, '[]')"
     );
     tx.execute(
         &sql,
@@ -236,8 +225,7 @@ pub async fn insert(tx: &mut Tx, session: &Session) -> Result<()> {
             session.connected_account,
             session.portal_link,
             session.member,
-            list(&session.features)?,
-            list(&session.permissions)?,
+            serde_json::to_string(&session.features).map_err(Error::internal)?,
             session.created_at,
             session.expires_at,
             session.revoked_at,

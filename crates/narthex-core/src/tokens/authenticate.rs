@@ -10,8 +10,8 @@ use crate::core::Core;
 use crate::environments::{self, Environment};
 use crate::error::{Error, Kind, Result};
 use crate::ids::{ConnectedAccountId, OrganizationId, SessionId, UserId, WorkspaceId};
-use crate::members;
 use crate::sessions::{self, Session, SessionKind};
+use crate::{members, memberships, permissions};
 
 /// Who sends these bearer tokens to `host_environment`, and the environment the call is for.
 ///
@@ -113,7 +113,7 @@ async fn session_caller(core: &Core, host: &Environment, claims: &AccessClaims) 
                 return Err(invalid());
             }
             if for_pages {
-                return session_holder(host, &session);
+                return session_holder(core, host, &session).await;
             }
             application(core, host, claims).await?;
             // A user's token stays with the organization it was issued for, whatever the session has switched to.
@@ -121,8 +121,8 @@ async fn session_caller(core: &Core, host: &Environment, claims: &AccessClaims) 
                 Some(oid) => Some(OrganizationId::parse(oid).ok_or_else(invalid)?),
                 None => None,
             };
-            let held = if organization == session.organization { session.permissions.clone() } else { Vec::new() };
-            Ok(Caller::User { environment: host.id, user, organization, session: session.id, permissions: held })
+            let permissions = held(core, host, organization, user).await?;
+            Ok(Caller::User { environment: host.id, user, organization, session: session.id, permissions })
         }
         SessionKind::Portal if for_pages => {
             let organization = session.organization.ok_or_else(invalid)?;
@@ -148,17 +148,29 @@ async fn session_caller(core: &Core, host: &Environment, claims: &AccessClaims) 
 }
 
 /// Whom a session stands for that its browser's cookie names. UNAUTHENTICATED for one that no browser acts with.
-pub fn session_holder(host: &Environment, session: &Session) -> Result<Caller> {
+pub async fn session_holder(core: &Core, host: &Environment, session: &Session) -> Result<Caller> {
     match (session.kind, session.user) {
         (SessionKind::Browser, Some(user)) if session.environment == host.id => Ok(Caller::Session {
             environment: host.id,
             user,
             organization: session.organization,
             session: session.id,
-            permissions: session.permissions.clone(),
+            permissions: held(core, host, session.organization, user).await?,
         }),
         _ => Err(invalid()),
     }
+}
+
+/// What a user may do in an organization at this moment, in the session spelling; nothing where they are no active member.
+async fn held(
+    core: &Core,
+    host: &Environment,
+    organization: Option<OrganizationId>,
+    user: UserId,
+) -> Result<Vec<String>> {
+    let Some(organization) = organization else { return Ok(Vec::new()) };
+    let access = memberships::access(core, host.id, organization, user).await?.unwrap_or_default();
+    Ok(permissions::session_keys(&access.permissions))
 }
 
 /// A user's access token counts here only if one of the environment's own applications got it, for itself: tokens for MCP servers and

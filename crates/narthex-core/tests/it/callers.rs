@@ -10,7 +10,7 @@ use narthex_core::members::{self, FixedRole, Member, NewMember};
 use narthex_core::schema::Schema;
 use narthex_core::seed::{EnvironmentSeed, SeedClient};
 use narthex_core::sessions::{self, NewSession, Session};
-use narthex_core::testing::{TestCore, sign_raw};
+use narthex_core::testing::{self, TestCore, sign_raw};
 use narthex_core::tokens::{mint_member, mint_session, mint_user};
 use narthex_core::{Caller, Kind, caller::kind, tokens};
 use serde_json::json;
@@ -34,7 +34,7 @@ async fn member_token(node: &TestCore, member: &Member) -> String {
 }
 
 async fn browser(node: &TestCore, organization: Option<OrganizationId>) -> Session {
-    let session = NewSession::browser(UserId::new(&node.ids), organization, vec!["connections_read".into()], HOUR);
+    let session = NewSession::browser(UserId::new(&node.ids), organization, HOUR);
     sessions::open(node, node.dev.id, session).await.expect("a session")
 }
 
@@ -65,8 +65,10 @@ async fn foreign_environment(node: &TestCore) -> (WorkspaceId, Arc<Environment>)
 narthex_db::on_each_engine! { &Schema::new().migrations();
     async fn ctl_03_each_kind_of_token_is_the_caller_that_its_row_says(db: TestDb) {
         let node = node(db).await;
-        let organization = OrganizationId::new(&node.ids);
-        let session = browser(&node, Some(organization)).await;
+        let organization = testing::organization(&node, node.dev.id).await.unwrap();
+        let user = testing::member(&node, &node.dev, organization, &["sk_org_sso_read"]).await.unwrap();
+        let session = NewSession::browser(user, Some(organization), HOUR);
+        let session = sessions::open(&node, node.dev.id, session).await.unwrap();
 
         let known = caller(&node, &node.dev, &ui_token(&node, &session).await).await.unwrap();
         assert_eq!(known.kind(), kind::SESSION);
@@ -96,13 +98,18 @@ narthex_db::on_each_engine! { &Schema::new().migrations();
 
     async fn a_user_token_has_the_rights_of_the_organization_it_was_issued_for(db: TestDb) {
         let node = node(db).await;
-        let session = browser(&node, Some(OrganizationId::new(&node.ids))).await;
+        let acme = testing::organization(&node, node.dev.id).await.unwrap();
+        let user = testing::member(&node, &node.dev, acme, &["sk_org_sso_read"]).await.unwrap();
+        let session = NewSession::browser(user, Some(acme), HOUR);
+        let session = sessions::open(&node, node.dev.id, session).await.unwrap();
         let mut earlier = session.clone();
-        earlier.organization = Some(OrganizationId::new(&node.ids));
-        let token = user_token(&node, &earlier, &node.dev_client.client_id).await;
-        let known = caller(&node, &node.dev, &token).await.unwrap();
-        assert!(matches!(&known, Caller::User { organization, .. } if *organization == earlier.organization));
-        assert!(!known.holds_any(&["connections_read"]), "the session's rights are those of another organization");
+        for (organization, holds) in [(acme, true), (testing::organization(&node, node.dev.id).await.unwrap(), false)] {
+            earlier.organization = Some(organization);
+            let token = user_token(&node, &earlier, &node.dev_client.client_id).await;
+            let known = caller(&node, &node.dev, &token).await.unwrap();
+            assert!(matches!(&known, Caller::User { organization: Some(of), .. } if *of == organization));
+            assert_eq!(known.holds_any(&["connections_read"]), holds);
+        }
     }
 
     async fn mgmt_01_without_a_token_the_answer_is_token_empty(db: TestDb) {

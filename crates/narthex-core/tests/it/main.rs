@@ -6,6 +6,7 @@ mod cache;
 mod callers;
 mod clients;
 mod consents;
+mod demotion;
 mod domains;
 mod environments;
 mod events;

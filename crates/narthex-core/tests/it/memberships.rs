@@ -106,7 +106,7 @@ narthex_db::on_each_engine! { &Schema::new().migrations();
         let ann = f.member(acme, "ann@example.com").await.user.id;
         f.add(existing(bolt, Identity::Id(ann))).await.unwrap();
         let open = async |organization| {
-            let new = NewSession::browser(ann, Some(organization), Vec::new(), DAY);
+            let new = NewSession::browser(ann, Some(organization), DAY);
             sessions::open(f.core(), f.env(), new).await.unwrap().id
         };
         let (here, there) = (open(acme).await, open(bolt).await);
@@ -266,7 +266,7 @@ narthex_db::on_each_engine! { &Schema::new().migrations();
             only.push(f.member(acme, &format!("user{i}@example.com")).await.user.id);
         }
         f.add(invited(acme, "waiting@example.com")).await.unwrap();
-        let session = sessions::open(f.core(), f.env(), NewSession::browser(only[0], None, Vec::new(), DAY)).await.unwrap().id;
+        let session = sessions::open(f.core(), f.env(), NewSession::browser(only[0], None, DAY)).await.unwrap().id;
         let before = f.event_types().await.len();
         organizations::delete(f.core(), f.env(), &f.by, Organization::Id(acme)).await.unwrap();
         assert_eq!(f.get(both).await.unwrap().memberships.len(), 1, "from this moment on");

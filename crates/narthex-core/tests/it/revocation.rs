@@ -26,7 +26,7 @@ struct Ended {
 /// One token of each sort that can be ended, and the ending of it on `by`.
 async fn endings(node: &TestCore) -> Vec<Ended> {
     let dev = &node.dev;
-    let browser = NewSession::browser(UserId::new(&node.ids), None, vec![], HOUR);
+    let browser = NewSession::browser(UserId::new(&node.ids), None, HOUR);
     let session = sessions::open(node, dev.id, browser).await.unwrap();
     let portal = NewSession::portal(OrganizationId::new(&node.ids), None, vec![], HOUR);
     let portal = sessions::open(node, dev.id, portal).await.unwrap();

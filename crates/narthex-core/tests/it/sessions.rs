@@ -19,7 +19,7 @@ use crate::people::{People, Rival, postgres_database, until_it_waits};
 const HOUR: Duration = Duration::from_hours(1);
 
 async fn open(f: &People, user: UserId, organization: OrganizationId, lifetime: Duration) -> SessionId {
-    let new = NewSession::browser(user, Some(organization), vec![], lifetime);
+    let new = NewSession::browser(user, Some(organization), lifetime);
     sessions::open(f.core(), f.env(), new).await.expect("a session").id
 }
 
@@ -59,7 +59,7 @@ narthex_db::on_each_engine! { &Schema::new().migrations();
     async fn ses_09_a_cookie_stands_for_its_live_session_alone(db: TestDb) {
         let node = crate::node::node(db).await;
         let cookie = NewCookie::new(&node);
-        let mut session = NewSession::browser(UserId(1), None, vec![], HOUR).build(&node, node.dev.id);
+        let mut session = NewSession::browser(UserId(1), None, HOUR).build(&node, node.dev.id);
         session.cookie_hash = Some(cookie.hash());
         let row = session.clone();
         node.db.write(async move |tx| sessions::insert(tx, &row).await).await.unwrap();
@@ -68,7 +68,7 @@ narthex_db::on_each_engine! { &Schema::new().migrations();
             sessions::by_cookie(&node, environment, value).await.unwrap().map(|session| session.id)
         };
         assert_eq!(found(node.dev.id, &value).await, Some(session.id));
-        let plain = sessions::open(&node, node.dev.id, NewSession::browser(UserId(1), None, vec![], HOUR));
+        let plain = sessions::open(&node, node.dev.id, NewSession::browser(UserId(1), None, HOUR));
         let plain = plain.await.unwrap().id;
         let (_, secret) = value.split_once('.').unwrap();
         for bad in [

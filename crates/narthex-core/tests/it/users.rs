@@ -196,7 +196,7 @@ narthex_db::on_each_engine! { &Schema::new().migrations();
         f.add(existing(bolt, Identity::Id(ann))).await.unwrap();
         let mut open = Vec::new();
         for organization in [Some(acme), Some(bolt), None] {
-            let new = NewSession::browser(ann, organization, Vec::new(), DAY);
+            let new = NewSession::browser(ann, organization, DAY);
             open.push(sessions::open(f.core(), f.env(), new).await.unwrap().id);
         }
         f.delete(Identity::Id(ann)).await.unwrap();
@@ -226,7 +226,7 @@ narthex_db::on_each_engine! { &Schema::new().migrations();
         }
         let (environment, mut rows) = (f.env(), Vec::new());
         for _ in 0..230 {
-            rows.push(NewSession::browser(ann, Some(first), Vec::new(), DAY).build(f.core(), environment));
+            rows.push(NewSession::browser(ann, Some(first), DAY).build(f.core(), environment));
         }
         f.node.db.write(async move |tx| {
             for row in &rows { sessions::insert(tx, row).await?; }

@@ -97,8 +97,8 @@ async fn sso_53_p02_an_administrator_proves_domains_of_the_own_organization() {
     let foreign =
         client.ok(200, "POST", &of(&other), Some(json!({ "domain": "other.test" }))).await["domain"]["id"].clone();
     let portal = as_portal(&client, &acme).await;
-    let session = client.session(&acme, &["organizations_read", "organizations_write"]).await;
-    let reader = client.session(&acme, &["organizations_read"]).await;
+    let session = client.session(&acme, &["sk_org_settings_manage"]).await;
+    let reader = client.session(&acme, &["sk_org_settings_read"]).await;
     let send = async |token: &str, verb: &str, path: String, body: Option<Value>| {
         client.harness.rest(verb, &path, Some(token), body.as_ref()).await
     };

@@ -12,7 +12,7 @@ use narthex::config::{Config, Settings, Sources};
 use narthex::{App, AppOptions, DevOptions, Exit, Failure, Mode, Running};
 use narthex_core::clients::{self, ClientKind, NewClient};
 use narthex_core::environments::{self, Environment};
-use narthex_core::ids::{ConnectedAccountId, EnvId, OrganizationId, UserId};
+use narthex_core::ids::{ConnectedAccountId, EnvId};
 use narthex_core::members::{self, FixedRole, NewMember};
 use narthex_core::seal::Secret;
 use narthex_core::sessions::{self, NewSession};
@@ -246,8 +246,7 @@ impl Harness {
         let core = self.core();
         let environment = self.environment(environment).await;
         let id = environment.id;
-        let organization = OrganizationId::new(&core.ids);
-        let permissions = vec!["organizations_read".to_owned()];
+        let organization = testing::organization(core, id).await.expect("an organization");
         match kind {
             Minted::Client => {
                 let (client_id, token) = self.mint_client(&environment, NewClient::new(ClientKind::Env, "test")).await;
@@ -260,8 +259,10 @@ impl Harness {
                 (token, Caller::OrganizationClient { environment: id, organization, client_id })
             }
             Minted::User | Minted::Session => {
-                let user = UserId::new(&core.ids);
-                let new = NewSession::browser(user, Some(organization), permissions.clone(), HOUR);
+                let user = testing::member(core, &environment, organization, &["sk_org_settings_read"]).await;
+                let user = user.expect("a member");
+                let permissions = vec!["organizations_read".to_owned()];
+                let new = NewSession::browser(user, Some(organization), HOUR);
                 let session = sessions::open(core, id, new).await.expect("a session");
                 let organization = Some(organization);
                 if kind == Minted::Session {

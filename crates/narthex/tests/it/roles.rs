@@ -6,7 +6,7 @@ use http::Request;
 use narthex_api::scalekit::v1::roles as wire;
 use narthex_core::ids::{OrganizationId, UserId};
 use narthex_core::sessions::{self, NewSession};
-use narthex_core::tokens;
+use narthex_core::{testing, tokens};
 use prost::Message;
 use serde_json::{Value, json};
 
@@ -52,11 +52,13 @@ impl Client {
         made["organization"]["id"].as_str().expect("an id").to_owned()
     }
 
-    /// The token of somebody who works in one organization.
+    /// The token of a new member of one organization, whose role allows this.
     pub async fn session(&self, organization: &str, permissions: &[&str]) -> String {
-        let permissions = permissions.iter().map(|&key| key.to_owned()).collect();
-        let organization = OrganizationId::parse(organization);
-        self.open(NewSession::browser(UserId(1), organization, permissions, HOUR)).await
+        let organization = OrganizationId::parse(organization).expect("an id");
+        let environment = self.harness.environment(self.harness.env_id()).await;
+        let user =
+            testing::member(self.harness.core(), &environment, organization, permissions).await.expect("a member");
+        self.open(NewSession::browser(user, Some(organization), HOUR)).await
     }
 
     /// The token of an organization's portal.
@@ -275,8 +277,12 @@ async fn rbac_03_sessions_and_portals_see_the_roles_of_their_own_organization() 
         client.ok(201, "POST", &format!("/api/v1/organizations/{organization}/roles"), Some(local)).await;
     }
     let get = async |token: &str, path: String| client.harness.rest("GET", &path, Some(token), None).await;
-    let reader = client.session(&acme, &["organizations_read"]).await;
-    let stranger = client.session(&acme, &["connections_read"]).await;
+    // Whoever has the default role may look.
+    let path = format!("/api/v1/organizations/{acme}/users?send_invitation_email=false");
+    let ann = client.ok(201, "POST", &path, Some(json!({ "email": "ann@example.com" }))).await;
+    let ann = UserId::parse(ann["user"]["id"].as_str().unwrap()).unwrap();
+    let reader = client.open(NewSession::browser(ann, OrganizationId::parse(&acme), HOUR)).await;
+    let stranger = client.session(&other, &["sk_org_sso_read"]).await;
     let portal = client.portal(&acme, &["sso"]).await;
     for token in [&reader, &portal] {
         let listed = get(token, format!("/api/v1/organizations/{acme}/roles?include=permissions:all")).await;

@@ -20,7 +20,7 @@ async fn user(client: &Client, organization: &str, email: &str) -> String {
 
 async fn open(client: &Client, user: &str, organization: &str) -> String {
     let user = UserId::parse(user).expect("a user's id");
-    let new = NewSession::browser(user, OrganizationId::parse(organization), vec![], HOUR);
+    let new = NewSession::browser(user, OrganizationId::parse(organization), HOUR);
     sessions::open(client.harness.core(), client.harness.env_id(), new).await.expect("a session").id.to_string()
 }
 
@@ -85,7 +85,7 @@ async fn ses_05_ses_06_users_reach_their_own_sessions_only() {
     let acme = client.organization("Acme").await;
     let (ann, bob) = (user(&client, &acme, "ann@example.com").await, user(&client, &acme, "bob@example.com").await);
     let (mine, foreign) = (open(&client, &ann, &acme).await, open(&client, &bob, &acme).await);
-    let new = NewSession::browser(UserId::parse(&ann).unwrap(), OrganizationId::parse(&acme), vec![], HOUR);
+    let new = NewSession::browser(UserId::parse(&ann).unwrap(), OrganizationId::parse(&acme), HOUR);
     let token = client.open(new).await;
     let send = async |verb: &str, path: String| client.harness.rest(verb, &path, Some(&token), None).await.status;
     assert_eq!(send("GET", format!("/api/v1/users/{ann}/sessions")).await, 200);
@@ -105,7 +105,7 @@ async fn ses_09_a_cookie_acts_for_pages_of_its_own_origin_only() {
     let ann = user(&client, &acme, "ann@example.com").await;
     let core = client.harness.core();
     let cookie = NewCookie::new(core);
-    let new = NewSession::browser(UserId::parse(&ann).unwrap(), OrganizationId::parse(&acme), vec![], HOUR);
+    let new = NewSession::browser(UserId::parse(&ann).unwrap(), OrganizationId::parse(&acme), HOUR);
     let mut session = new.build(core, client.harness.env_id());
     session.cookie_hash = Some(cookie.hash());
     let (row, id) = (session.clone(), session.id);

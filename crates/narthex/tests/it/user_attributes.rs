@@ -90,8 +90,8 @@ async fn uat_01_sessions_and_portals_may_read_and_where_they_set_up_sign_on_add(
     let send = async |token: &str, verb: &str, path: &str, json: Option<Value>| {
         client.harness.rest(verb, path, Some(token), json.as_ref()).await.status
     };
-    let reader = client.session(&acme, &["organizations_read"]).await;
-    let writer = client.session(&acme, &["connections_write"]).await;
+    let reader = client.session(&acme, &["sk_org_settings_read"]).await;
+    let writer = client.session(&acme, &["sk_org_sso_manage"]).await;
     let portal = client.portal(&acme, &["sso"]).await;
     for token in [&reader, &writer, &portal] {
         for path in [SIGN_ON, DIRECTORY] {
