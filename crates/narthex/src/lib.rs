@@ -15,6 +15,7 @@ pub mod logging;
 pub mod metrics;
 mod metrics_page;
 pub mod oauth;
+pub mod pages;
 pub mod reply;
 mod seeding;
 pub mod server;

@@ -21,6 +21,7 @@ pub enum Route {
     Healthz,
     Readyz,
     GrpcHealth,
+    Assets,
     Dev,
     Admin,
     Redirect,
@@ -28,7 +29,7 @@ pub enum Route {
 }
 
 impl Route {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Token,
         Self::Keys,
         Self::OpenIdConfiguration,
@@ -36,6 +37,7 @@ impl Route {
         Self::Healthz,
         Self::Readyz,
         Self::GrpcHealth,
+        Self::Assets,
         Self::Dev,
         Self::Admin,
         Self::Redirect,
@@ -52,6 +54,7 @@ impl Route {
             Self::Healthz => "/healthz",
             Self::Readyz => "/readyz",
             Self::GrpcHealth => "/grpc.health.v1.Health",
+            Self::Assets => "/a/assets",
             Self::Dev => "/dev",
             Self::Admin => "(admin)",
             Self::Redirect => "(redirect)",

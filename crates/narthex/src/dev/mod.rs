@@ -19,10 +19,14 @@ pub use clock::MovedClock;
 use crate::gate::State;
 use crate::listen::{Door, Peer};
 use crate::metrics_page;
+use crate::pages::gallery;
 use crate::reply::{self, Body};
 
 /// Most events that one `GET /dev/events` shows.
 const EVENTS: u32 = 100;
+
+const PAGES: &str = "/dev/pages";
+const PAGES_BELOW: &str = "/dev/pages/";
 
 /// State of the helpers.
 pub struct Helpers {
@@ -55,8 +59,12 @@ pub async fn serve(state: &State, request: Request<Incoming>, peer: &Peer) -> Re
         (&Method::GET, "/dev/clock") => clock::show(state),
         (&Method::POST, "/dev/clock") => clock::advance(state, request.into_body()).await,
         (&Method::GET, "/metrics") => metrics_page::serve(state).await,
+        (&Method::GET, path) if path == PAGES || path.starts_with(PAGES_BELOW) => {
+            let name = path.strip_prefix(PAGES_BELOW).unwrap_or_default();
+            gallery::serve(name, request.uri().query()).unwrap_or_else(reply::not_found)
+        }
         (_, "/dev/clock") => reply::method_not_allowed("GET, POST"),
-        (_, "/dev" | "/dev/mail" | "/dev/events" | "/metrics") => reply::method_not_allowed("GET"),
+        (_, "/dev" | PAGES | "/dev/mail" | "/dev/events" | "/metrics") => reply::method_not_allowed("GET"),
         _ => reply::not_found(),
     }
 }
@@ -92,6 +100,7 @@ fn index() -> Response<Body> {
         <li><a href=\"/dev/events\">/dev/events</a>: newest events of both environments\
         <li><a href=\"/dev/clock\">/dev/clock</a>: POST {\"advance_seconds\": N} moves stored deadlines\
         <li><a href=\"/dev/mail\">/dev/mail</a>: no mail is sent yet\
+        <li><a href=\"/dev/pages\">/dev/pages</a>: every hosted page, with sample data\
         <li><a href=\"/.well-known/openid-configuration\">/.well-known/openid-configuration</a>\
         <li><a href=\"/keys\">/keys</a>\
         </ul></html>";
