@@ -249,6 +249,8 @@ id!(/// A mail server of the customer's.
     EmailServerId, "email server", "esr_");
 id!(/// A mail template of the customer's.
     EmailTemplateId, "email template", "tpl_");
+id!(/// An image or font of the hosted pages.
+    AssetId, "asset", "ast_");
 id!(/// The record of a passkey.
     CredentialId, "passkey", "cred_");
 id!(/// What a login has allowed a client.

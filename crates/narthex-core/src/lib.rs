@@ -2,6 +2,8 @@
 //! [`Error`] with a public and a private half.
 
 pub mod api_tokens;
+pub mod assets;
+pub mod branding;
 pub mod cache;
 pub mod caller;
 pub mod clients;
@@ -19,6 +21,7 @@ pub mod idempotency;
 pub mod ids;
 pub mod invitations;
 pub mod jobs;
+mod json;
 pub mod keys;
 mod listing;
 pub mod members;

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use aws_lc_rs::rsa;
 
 use crate::api_tokens::Known;
+use crate::branding::Settings;
 use crate::clients::Client;
 use crate::environments::Environment;
 use crate::ids::{DataKeyId, EnvId, MemberId, OrganizationId, RoleId, SessionId, SigningKeyId, UserId};
@@ -27,6 +28,7 @@ use crate::roles::Allowed;
 use crate::seal::DataKey;
 use crate::sessions::Session;
 use crate::tokens::Verified;
+use crate::users::UserManagement;
 
 /// Scope of environments, their settings and hosts.
 pub const ENVIRONMENTS: &str = "environments";
@@ -94,6 +96,8 @@ pub struct Caches {
     pub(crate) environments: RowCache<EnvId, Environment>,
     pub(crate) hosts: RowCache<String, EnvId>,
     pub(crate) system_environment: RowCache<(), EnvId>,
+    pub(crate) user_management: RowCache<EnvId, UserManagement>,
+    pub(crate) branding: RowCache<EnvId, Settings>,
     pub(crate) clients: RowCache<String, Client>,
     pub(crate) key_sets: RowCache<EnvId, KeySet>,
     pub(crate) sessions: RowCache<SessionId, Session>,
@@ -123,6 +127,8 @@ impl Caches {
             environments: RowCache::new(epochs, ENVIRONMENTS, 1_024),
             hosts: RowCache::new(epochs, ENVIRONMENTS, 2_048),
             system_environment: RowCache::new(epochs, ENVIRONMENTS, 1),
+            user_management: RowCache::new(epochs, ENVIRONMENTS, 1_024),
+            branding: RowCache::new(epochs, ENVIRONMENTS, 1_024),
             clients: RowCache::new(epochs, CLIENTS, 8_192),
             key_sets: RowCache::new(epochs, SIGNING_KEYS, 1_024),
             sessions: RowCache::spread(epochs, &sessions, |session| session_slot(*session), 8_192),
@@ -149,11 +155,13 @@ impl Caches {
     }
 
     /// How often each cache had what was asked for, by its name.
-    pub fn lookups(&self) -> [(&'static str, Lookups); 15] {
+    pub fn lookups(&self) -> [(&'static str, Lookups); 17] {
         [
             ("environments", self.environments.lookups()),
             ("hosts", self.hosts.lookups()),
             ("system_environment", self.system_environment.lookups()),
+            ("user_management", self.user_management.lookups()),
+            ("branding", self.branding.lookups()),
             ("clients", self.clients.lookups()),
             ("key_sets", self.key_sets.lookups()),
             ("sessions", self.sessions.lookups()),

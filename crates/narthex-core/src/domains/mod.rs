@@ -14,6 +14,7 @@ pub(crate) use change::purge;
 pub use change::{NewDomain, create, delete};
 pub use lists::{is_disposable, is_public};
 pub use name::DomainName;
+pub(crate) use name::is_registrable;
 pub use read::{LIST, Listed, get, list};
 pub use verify::{POLL, WINDOW, poll, verify};
 

@@ -38,6 +38,11 @@ impl DomainName {
     }
 }
 
+/// Whether this is a name in its kept form that somebody can own, rather than one that anybody can register names under.
+pub(crate) fn is_registrable(name: &str) -> bool {
+    fold(name).is_ok_and(|kept| kept == name && !lists::is_suffix(&kept))
+}
+
 /// The one spelling of a host name of at least two labels; what is wrong, if it is none.
 pub(super) fn fold(text: &str) -> Result<String, &'static str> {
     let text = text.trim();

@@ -1,12 +1,16 @@
 //! Environments: the tenants of the product's users. Nothing below one is shared with another.
 
+mod change;
+mod context;
 mod settings;
 mod store;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-pub use settings::{SessionSettings, Span, TimeUnit};
+pub use change::{Switch, set_switches, update_session_settings};
+pub use context::{context, set_context};
+pub use settings::{SessionSettings, SessionSettingsPatch, Span, SpanPatch, TimeUnit};
 pub(crate) use store::insert;
 
 use narthex_db::p;

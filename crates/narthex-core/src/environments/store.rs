@@ -15,7 +15,7 @@ use crate::ids::{EnvId, WorkspaceId};
 const COLUMNS: &str = "id, workspace_id, kind, is_system, display_name, domain, origin, custom_domain, custom_domain_status, \
      authentication_mode, access_token_expiry, access_token_expiry_unit, client_access_token_expiry, absolute_session_timeout, \
      absolute_session_timeout_unit, idle_session_enabled, idle_session_timeout, idle_session_timeout_unit, \
-     session_management_enabled, cookie_persistence, cookie_same_site, features, created_at, updated_at";
+     session_management_enabled, cookie_persistence, cookie_same_site, features, created_at, updated_at, cookie_custom_domain";
 
 impl FromRow for Environment {
     fn from_row(row: &Row<'_>) -> Result<Self, DbError> {
@@ -60,6 +60,7 @@ impl FromRow for Environment {
                 management_enabled: row.get(18)?,
                 cookie_persistence: row.get(19)?,
                 cookie_same_site: row.get(20)?,
+                cookie_custom_domain: row.get(24)?,
             },
             features: features(&row.get::<String>(21)?)?,
             created_at: row.get(22)?,
@@ -98,7 +99,7 @@ pub(crate) async fn insert(tx: &mut Tx, new: &NewEnvironment, now: Timestamp) ->
     tx.execute(
         &format!(
             "INSERT INTO environments ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, NULL, 0, 2, $8, 1, $9, $10, 1, $11, $12, 1, \
-             $13, $14, $15, $16, $17, $17)"
+             $13, $14, $15, $16, $17, $17, NULL)"
         ),
         &p![
             new.id,
@@ -122,6 +123,45 @@ pub(crate) async fn insert(tx: &mut Tx, new: &NewEnvironment, now: Timestamp) ->
     )
     .await?;
     insert_host(tx, &normalise_host(&domain), new.id, false).await
+}
+
+/// Writes what the settings RPCs may change.
+pub(super) async fn update(tx: &mut Tx, environment: &Environment) -> Result<()> {
+    let Environment { session, .. } = environment;
+    let features = serde_json::to_string(&environment.features).map_err(Error::internal)?;
+    tx.execute(
+        "UPDATE environments SET authentication_mode = $2, access_token_expiry = $3, access_token_expiry_unit = $4, \
+         client_access_token_expiry = $5, absolute_session_timeout = $6, absolute_session_timeout_unit = $7, \
+         idle_session_enabled = $8, idle_session_timeout = $9, idle_session_timeout_unit = $10, \
+         session_management_enabled = $11, cookie_persistence = $12, cookie_same_site = $13, cookie_custom_domain = $14, \
+         features = $15, updated_at = $16 WHERE id = $1",
+        &p![
+            environment.id,
+            environment.authentication_mode as i32,
+            session.access_token_expiry.minutes,
+            session.access_token_expiry.unit as i32,
+            session.client_access_token_expiry.minutes,
+            session.absolute_timeout.minutes,
+            session.absolute_timeout.unit as i32,
+            session.idle_enabled,
+            session.idle_timeout.minutes,
+            session.idle_timeout.unit as i32,
+            session.management_enabled,
+            session.cookie_persistence,
+            session.cookie_same_site,
+            &session.cookie_custom_domain,
+            &features,
+            environment.updated_at,
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Every host that reaches some other environment.
+pub(super) async fn foreign_hosts(tx: &mut Tx, environment: EnvId) -> Result<Vec<String>> {
+    let sql = "SELECT host FROM environment_hosts WHERE environment_id <> $1";
+    Ok(tx.all::<(String,)>(sql, &p![environment]).await?.into_iter().map(|(host,)| host).collect())
 }
 
 /// Gives a host to an environment; INVALID_ARGUMENT if another has it.

@@ -138,7 +138,9 @@ pub async fn resend(
             let expires_at = match membership.expires_at {
                 Some(end) if !renewed => end,
                 _ => {
+                    // Made anew, it is an invitation like any other.
                     let settings = users::load_user_management(tx, environment).await?;
+                    settings.check_invited("id", &user.email)?;
                     memberships::take_seat(tx, &organization, &settings, now).await?;
                     revoke(tx, organization.id, user.id).await?;
                     end(&settings, now)

@@ -71,7 +71,7 @@ macro_rules! expired {
 
 const HOUR: Duration = Duration::from_hours(1);
 
-static SWEEPS: [Periodic; 12] = [
+static SWEEPS: [Periodic; 14] = [
     Periodic {
         name: "counters",
         every: Duration::from_secs(5),
@@ -96,6 +96,8 @@ static SWEEPS: [Periodic; 12] = [
     expired!("portal_links", "id", Duration::from_mins(1)),
     expired!("idempotency_keys", "environment_id, caller, name", Duration::from_mins(5)),
     expired!("deleted_organizations", "id", HOUR),
+    expired!("assets", "id", Duration::from_mins(15)),
+    expired!("operator_links", "token_hash", HOUR),
     Periodic {
         name: "registered_clients",
         every: HOUR,

@@ -178,7 +178,7 @@ impl Attempt {
             return users::view(tx, user, *now).await;
         }
         let settings = users::load_user_management(tx, *environment).await?;
-        let mut user = self.user(tx).await?;
+        let mut user = self.user(tx, &settings).await?;
         self.member(tx, &organization, &settings, &user).await?;
         if !addition.invite {
             users::set_email_verified(tx, &mut user, *now).await?;
@@ -208,8 +208,17 @@ impl Attempt {
         Ok(view)
     }
 
-    /// The user: found, or made.
-    async fn user(&self, tx: &mut Tx) -> Result<User> {
+    /// The user: found, or made. Nobody is invited at an address that could not sign up.
+    async fn user(&self, tx: &mut Tx, settings: &UserManagement) -> Result<User> {
+        let user = self.found_or_made(tx).await?;
+        if self.addition.invite {
+            let field = if matches!(self.addition.subject, Subject::New(_)) { "user.email" } else { "membership" };
+            settings.check_invited(field, &user.email)?;
+        }
+        Ok(user)
+    }
+
+    async fn found_or_made(&self, tx: &mut Tx) -> Result<User> {
         let new = match &self.addition.subject {
             Subject::Existing(identity) => {
                 return users::load(tx, self.environment, identity).await?.ok_or_else(users::not_found);

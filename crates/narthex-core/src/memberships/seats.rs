@@ -18,7 +18,7 @@ pub(crate) async fn take(
     let seats = match organization.max_allowed_users {
         Some(0) => return Ok(()),
         Some(seats) => seats,
-        None => match settings.max_users_limit {
+        None => match settings.seats() {
             Some(seats) => seats,
             None => return Ok(()),
         },

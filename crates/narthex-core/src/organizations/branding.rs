@@ -10,9 +10,7 @@ use crate::core::Core;
 use crate::error::{Error, Result};
 use crate::events::{self, Actor, NewEvent};
 use crate::ids::{EnvId, EventId, OrganizationId};
-
-/// Bytes of the settings as JSON.
-const LARGEST: usize = 64 * 1024;
+use crate::{branding as look, json};
 
 /// Where the look comes from.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,21 +47,11 @@ pub async fn update_branding(
     id: OrganizationId,
     settings: Option<Map<String, Value>>,
 ) -> Result<Branding> {
-    let settings = settings.map(|mut settings| {
-        if let Some(Value::String(style)) = settings.get_mut("background_style") {
-            *style = one_declaration(style);
-        }
-        settings
-    });
-    let text = settings.as_ref().map(|settings| Value::Object(settings.clone()).to_string());
-    if text.as_ref().is_some_and(|text| text.len() > LARGEST) {
-        let description = format!("must be at most {LARGEST} bytes as JSON");
-        return Err(Error::invalid("customization_settings", "branding.size", description));
-    }
-    // The database layer refuses U+0000, which JSON text escapes: refuse it here, where it can be named.
-    if text.as_ref().is_some_and(|text| text.contains("\\u0000")) {
-        return Err(Error::invalid("customization_settings", "string.nul", "must not contain U+0000"));
-    }
+    let settings = settings.map(look::cleaned);
+    let text = match &settings {
+        Some(settings) => Some(json::bounded("customization_settings", settings)?),
+        None => None,
+    };
     let (now, by, event_id) = (core.clock.now(), by.clone(), EventId::new(&core.ids));
     core.db
         .write_for(share(environment), async move |tx| {
@@ -110,39 +98,10 @@ async fn load(tx: &mut Tx, id: OrganizationId) -> Result<Branding> {
     })
 }
 
-/// A CSS `background` value that stays one declaration's value wherever it is put: everything from the first character that could end
-/// it is cut off, and a value that could run code or import is dropped.
-fn one_declaration(style: &str) -> String {
-    let ends = |c: char| matches!(c, ';' | '{' | '}' | '<' | '>' | '\\') || c.is_control();
-    let value = style.split(ends).next().unwrap_or_default().trim();
-    let compact: String = value.chars().filter(|c| !c.is_whitespace()).flat_map(char::to_lowercase).collect();
-    // A comment can hide any of the words; none belongs in a background.
-    let dangerous =
-        ["javascript:", "vbscript:", "expression(", "data:text", "@import", "behavior:", "-moz-binding", "/*", "*/"];
-    if dangerous.iter().any(|word| compact.contains(word)) { String::new() } else { value.to_owned() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::one_declaration;
-
-    #[test]
-    fn org_19_a_background_style_cannot_leave_its_declaration() {
-        for (given, kept) in [
-            ("linear-gradient(90deg, #fff, #000)", "linear-gradient(90deg, #fff, #000)"),
-            (
-                "url(https://cdn.example.com/a.png) no-repeat center / cover",
-                "url(https://cdn.example.com/a.png) no-repeat center / cover",
-            ),
-            ("red; position: fixed", "red"),
-            ("red} body { display: none", "red"),
-            ("red</style><script>alert(1)</script>", "red"),
-            ("url(javascript:alert(1))", ""),
-            ("url( JaVa\tScript:alert(1))", "url( JaVa"),
-            ("url(java/**/script:alert(1))", ""),
-            ("\\75rl(evil)", ""),
-        ] {
-            assert_eq!(one_declaration(given), kept, "{given}");
-        }
-    }
+/// The organization's own settings, if it has any.
+pub(crate) async fn own(tx: &mut Tx, id: OrganizationId) -> Result<Option<Map<String, Value>>> {
+    Ok(match load(tx, id).await? {
+        Branding::Environment { .. } => None,
+        Branding::Custom { settings, .. } => Some(settings),
+    })
 }

@@ -11,6 +11,7 @@ mod validation;
 
 use std::collections::BTreeMap;
 
+pub(crate) use branding::own as own_branding;
 pub use branding::{Branding, branding, update_branding};
 pub use change::{
     CASCADE, cascade, create, delete, recount, set_features, set_max_allowed_users, set_session_policy, update,

@@ -5,6 +5,7 @@ mod details;
 mod device;
 mod end;
 mod list;
+mod policy;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,7 @@ pub use cookie::{COOKIE, NewCookie, by_cookie};
 pub use details::{AuthenticatedClient, Description, Details, Device, Location, Status, describe};
 pub use end::{end, end_all};
 pub use list::{Filter, LIST, list, of_browser};
+pub use policy::{Lifetimes, policy_for};
 
 use narthex_db::{DbError, FromRow, Row, Tx, p};
 

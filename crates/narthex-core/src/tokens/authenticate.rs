@@ -7,7 +7,7 @@ use super::{AccessClaims, DASHBOARD_AUDIENCE, UI_AUDIENCE};
 use crate::caller::Caller;
 use crate::clients::{self, ClientKind};
 use crate::core::Core;
-use crate::environments::{self, Environment};
+use crate::environments::{self, AuthenticationMode, Environment};
 use crate::error::{Error, Kind, Result};
 use crate::ids::{ConnectedAccountId, OrganizationId, SessionId, UserId, WorkspaceId};
 use crate::sessions::{self, Session, SessionKind};
@@ -108,6 +108,7 @@ async fn session_caller(core: &Core, host: &Environment, claims: &AccessClaims) 
     let for_pages = claims.aud.iter().any(|audience| audience == UI_AUDIENCE);
     match session.kind {
         SessionKind::Browser => {
+            check_mode(host)?;
             let user = session.user.ok_or_else(invalid)?;
             if parse(Some(&claims.sub), UserId::parse) != Some(user) {
                 return Err(invalid());
@@ -147,8 +148,17 @@ async fn session_caller(core: &Core, host: &Environment, claims: &AccessClaims) 
     }
 }
 
+/// Without full-stack authentication the product manages no sessions: those from before count again when it is back.
+fn check_mode(host: &Environment) -> Result<()> {
+    match host.authentication_mode {
+        AuthenticationMode::FullStack => Ok(()),
+        AuthenticationMode::Modular => Err(Error::unauthenticated("Session ended")),
+    }
+}
+
 /// Whom a session stands for that its browser's cookie names. UNAUTHENTICATED for one that no browser acts with.
 pub async fn session_holder(core: &Core, host: &Environment, session: &Session) -> Result<Caller> {
+    check_mode(host)?;
     match (session.kind, session.user) {
         (SessionKind::Browser, Some(user)) if session.environment == host.id => Ok(Caller::Session {
             environment: host.id,

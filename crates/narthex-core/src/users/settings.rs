@@ -2,6 +2,8 @@
 
 use narthex_db::{DbError, FromRow, Row, Tx, p};
 
+use crate::cache;
+use crate::clock::Timestamp;
 use crate::core::Core;
 use crate::error::{Error, Result, Violation};
 use crate::ids::EnvId;
@@ -22,7 +24,9 @@ pub struct UserManagement {
     pub allow_organization_signup: bool,
     /// Whether a user belongs to one organization for good.
     pub single_organization: bool,
-    /// Seats of organizations that have no number of their own; None is no limit.
+    /// Whether organizations that have no number of seats of their own get that of the environment.
+    pub enable_max_users_limit: bool,
+    /// That number. Kept while it does not count.
     pub max_users_limit: Option<i32>,
     /// Life of an invitation in minutes.
     pub invitation_expiry_minutes: i64,
@@ -45,6 +49,7 @@ impl Default for UserManagement {
             allow_multiple_memberships: true,
             allow_organization_signup: true,
             single_organization: false,
+            enable_max_users_limit: false,
             max_users_limit: None,
             invitation_expiry_minutes: 15 * 24 * 60,
             block_disposable_email_domains: false,
@@ -60,6 +65,71 @@ impl UserManagement {
     /// Whether a user may join a second organization.
     pub fn allows_second_organization(&self) -> bool {
         self.allow_multiple_memberships && !self.single_organization
+    }
+
+    /// Seats of an organization that has no number of its own; None is no limit.
+    pub fn seats(&self) -> Option<i32> {
+        self.max_users_limit.filter(|_| self.enable_max_users_limit)
+    }
+
+    fn check(&self) -> Result<()> {
+        let mut broken = Vec::new();
+        if !(1..=LONGEST_INVITATION).contains(&self.invitation_expiry_minutes) {
+            let text = format!("must be between 1 and {LONGEST_INVITATION} minutes");
+            broken.push(Violation::new("user_management.invitation_expiry", "user_management.range", text));
+        }
+        let limit = |rule: &str, text: String| Violation::new("user_management.max_users_limit", rule, text);
+        match self.max_users_limit {
+            Some(seats) if !(1..=MOST_SEATS).contains(&seats) => {
+                broken.push(limit("user_management.range", format!("must be between 1 and {MOST_SEATS}")));
+            }
+            None if self.enable_max_users_limit => {
+                broken.push(limit("required", "is required for a limit that is enabled".to_owned()));
+            }
+            _ => {}
+        }
+        if broken.is_empty() { Ok(()) } else { Err(Error::violations(broken)) }
+    }
+}
+
+/// A change of the settings. What is absent stays.
+#[derive(Debug, Clone, Default)]
+#[allow(missing_docs)] // the fields of `UserManagement`
+pub struct UserManagementPatch {
+    pub allow_duplicate_user_identities: Option<bool>,
+    pub allow_multiple_memberships: Option<bool>,
+    pub allow_organization_signup: Option<bool>,
+    pub single_organization: Option<bool>,
+    pub enable_max_users_limit: Option<bool>,
+    pub max_users_limit: Option<i32>,
+    pub invitation_expiry_minutes: Option<i64>,
+    pub block_disposable_email_domains: Option<bool>,
+    pub block_public_email_domains: Option<bool>,
+    pub sync_user_profile_on_signin: Option<bool>,
+    pub enable_bot_detection: Option<bool>,
+    pub enable_fail_open: Option<bool>,
+}
+
+impl UserManagementPatch {
+    fn apply(&self, now: &UserManagement) -> UserManagement {
+        UserManagement {
+            allow_duplicate_user_identities: self
+                .allow_duplicate_user_identities
+                .unwrap_or(now.allow_duplicate_user_identities),
+            allow_multiple_memberships: self.allow_multiple_memberships.unwrap_or(now.allow_multiple_memberships),
+            allow_organization_signup: self.allow_organization_signup.unwrap_or(now.allow_organization_signup),
+            single_organization: self.single_organization.unwrap_or(now.single_organization),
+            enable_max_users_limit: self.enable_max_users_limit.unwrap_or(now.enable_max_users_limit),
+            max_users_limit: self.max_users_limit.or(now.max_users_limit),
+            invitation_expiry_minutes: self.invitation_expiry_minutes.unwrap_or(now.invitation_expiry_minutes),
+            block_disposable_email_domains: self
+                .block_disposable_email_domains
+                .unwrap_or(now.block_disposable_email_domains),
+            block_public_email_domains: self.block_public_email_domains.unwrap_or(now.block_public_email_domains),
+            sync_user_profile_on_signin: self.sync_user_profile_on_signin.unwrap_or(now.sync_user_profile_on_signin),
+            enable_bot_detection: self.enable_bot_detection.unwrap_or(now.enable_bot_detection),
+            enable_fail_open: self.enable_fail_open.unwrap_or(now.enable_fail_open),
+        }
     }
 }
 
@@ -77,13 +147,17 @@ impl FromRow for UserManagement {
             sync_user_profile_on_signin: row.get(8)?,
             enable_bot_detection: row.get(9)?,
             enable_fail_open: row.get(10)?,
+            enable_max_users_limit: row.get::<bool>(11)? && row.get::<Option<i32>>(4)?.is_some(),
         })
     }
 }
 
-/// The settings of an environment.
+/// The settings of an environment, from memory where they are.
 pub async fn user_management(core: &Core, environment: EnvId) -> Result<UserManagement> {
-    load(&mut *core.db.reader().await?, environment).await
+    // An environment without a row has the defaults, and those are remembered too.
+    let load = async { load(&mut *core.db.reader().await?, environment).await.map(Some) };
+    let settings = core.caches.user_management.get(&environment, load).await?;
+    Ok(settings.map(|settings| settings.as_ref().clone()).unwrap_or_default())
 }
 
 pub(crate) async fn load(tx: &mut Tx, environment: EnvId) -> Result<UserManagement> {
@@ -91,7 +165,8 @@ pub(crate) async fn load(tx: &mut Tx, environment: EnvId) -> Result<UserManageme
         .opt(
             "SELECT allow_duplicate_user_identities, allow_multiple_memberships, allow_organization_signup, single_organization, \
              max_users_limit, invitation_expiry_minutes, block_disposable_email_domains, block_public_email_domains, \
-             sync_user_profile_on_signin, enable_bot_detection, enable_fail_open FROM user_management WHERE environment_id = $1",
+             sync_user_profile_on_signin, enable_bot_detection, enable_fail_open, max_users_limit_enabled \
+             FROM user_management WHERE environment_id = $1",
             &p![environment],
         )
         .await?;
@@ -100,55 +175,78 @@ pub(crate) async fn load(tx: &mut Tx, environment: EnvId) -> Result<UserManageme
 
 /// Replaces the settings of an environment. Memberships and invitations that exist stay as they are.
 pub async fn set_user_management(core: &Core, environment: EnvId, settings: UserManagement) -> Result<()> {
-    let mut broken = Vec::new();
-    if !(1..=LONGEST_INVITATION).contains(&settings.invitation_expiry_minutes) {
-        let text = format!("must be between 1 and {LONGEST_INVITATION} minutes");
-        broken.push(Violation::new("settings.invitation_expiry", "user_management.range", text));
-    }
-    if settings.max_users_limit.is_some_and(|seats| !(1..=MOST_SEATS).contains(&seats)) {
-        let text = format!("must be between 1 and {MOST_SEATS}");
-        broken.push(Violation::new("settings.max_users_limit", "user_management.range", text));
-    }
-    if !broken.is_empty() {
-        return Err(Error::violations(broken));
-    }
+    settings.check()?;
+    write(core, environment, async move |_| Ok(settings.clone())).await.map(drop)
+}
+
+/// Changes the settings of an environment, and answers with all of them. INVALID_ARGUMENT for values out of range, and for a limit
+/// that is enabled without a number.
+pub async fn update_user_management(
+    core: &Core,
+    environment: EnvId,
+    patch: UserManagementPatch,
+) -> Result<UserManagement> {
+    write(core, environment, async move |tx| {
+        let settings = patch.apply(&load(tx, environment).await?);
+        settings.check()?;
+        Ok(settings)
+    })
+    .await
+}
+
+async fn write<F>(core: &Core, environment: EnvId, settings: F) -> Result<UserManagement>
+where
+    F: AsyncFn(&mut Tx) -> Result<UserManagement> + Send + 'static,
+{
     let now = core.clock.now();
-    core.db
+    let (settings, bump) = core
+        .db
         .write(async move |tx| {
-            tx.execute(
-                "INSERT INTO user_management (environment_id, allow_duplicate_user_identities, allow_multiple_memberships, \
-                 allow_organization_signup, single_organization, max_users_limit, invitation_expiry_minutes, \
-                 block_disposable_email_domains, block_public_email_domains, sync_user_profile_on_signin, enable_bot_detection, \
-                 enable_fail_open, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
-                 ON CONFLICT (environment_id) DO UPDATE SET \
-                 allow_duplicate_user_identities = excluded.allow_duplicate_user_identities, \
-                 allow_multiple_memberships = excluded.allow_multiple_memberships, \
-                 allow_organization_signup = excluded.allow_organization_signup, \
-                 single_organization = excluded.single_organization, max_users_limit = excluded.max_users_limit, \
-                 invitation_expiry_minutes = excluded.invitation_expiry_minutes, \
-                 block_disposable_email_domains = excluded.block_disposable_email_domains, \
-                 block_public_email_domains = excluded.block_public_email_domains, \
-                 sync_user_profile_on_signin = excluded.sync_user_profile_on_signin, \
-                 enable_bot_detection = excluded.enable_bot_detection, enable_fail_open = excluded.enable_fail_open, \
-                 updated_at = excluded.updated_at",
-                &p![
-                    environment,
-                    settings.allow_duplicate_user_identities,
-                    settings.allow_multiple_memberships,
-                    settings.allow_organization_signup,
-                    settings.single_organization,
-                    settings.max_users_limit,
-                    settings.invitation_expiry_minutes,
-                    settings.block_disposable_email_domains,
-                    settings.block_public_email_domains,
-                    settings.sync_user_profile_on_signin,
-                    settings.enable_bot_detection,
-                    settings.enable_fail_open,
-                    now.0
-                ],
-            )
-            .await?;
-            Ok(())
+            let settings = settings(tx).await?;
+            store(tx, environment, &settings, now).await?;
+            let bump = cache::bump(tx, cache::ENVIRONMENTS).await?;
+            Ok::<_, Error>((settings, bump))
         })
-        .await
+        .await?;
+    core.caches.apply(bump);
+    Ok(settings)
+}
+
+async fn store(tx: &mut Tx, environment: EnvId, settings: &UserManagement, now: Timestamp) -> Result<()> {
+    tx.execute(
+        "INSERT INTO user_management (environment_id, allow_duplicate_user_identities, allow_multiple_memberships, \
+         allow_organization_signup, single_organization, max_users_limit, invitation_expiry_minutes, \
+         block_disposable_email_domains, block_public_email_domains, sync_user_profile_on_signin, enable_bot_detection, \
+         enable_fail_open, updated_at, max_users_limit_enabled) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) \
+         ON CONFLICT (environment_id) DO UPDATE SET \
+         allow_duplicate_user_identities = excluded.allow_duplicate_user_identities, \
+         allow_multiple_memberships = excluded.allow_multiple_memberships, \
+         allow_organization_signup = excluded.allow_organization_signup, \
+         single_organization = excluded.single_organization, max_users_limit = excluded.max_users_limit, \
+         invitation_expiry_minutes = excluded.invitation_expiry_minutes, \
+         block_disposable_email_domains = excluded.block_disposable_email_domains, \
+         block_public_email_domains = excluded.block_public_email_domains, \
+         sync_user_profile_on_signin = excluded.sync_user_profile_on_signin, \
+         enable_bot_detection = excluded.enable_bot_detection, enable_fail_open = excluded.enable_fail_open, \
+         updated_at = excluded.updated_at, max_users_limit_enabled = excluded.max_users_limit_enabled",
+        &p![
+            environment,
+            settings.allow_duplicate_user_identities,
+            settings.allow_multiple_memberships,
+            settings.allow_organization_signup,
+            settings.single_organization,
+            settings.max_users_limit,
+            settings.invitation_expiry_minutes,
+            settings.block_disposable_email_domains,
+            settings.block_public_email_domains,
+            settings.sync_user_profile_on_signin,
+            settings.enable_bot_detection,
+            settings.enable_fail_open,
+            now.0,
+            settings.enable_max_users_limit
+        ],
+    )
+    .await?;
+    Ok(())
 }

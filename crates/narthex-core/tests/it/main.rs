@@ -36,6 +36,7 @@ mod seal;
 mod search;
 mod seed;
 mod sessions;
+mod settings;
 mod tokens;
 mod user_attributes;
 mod users;

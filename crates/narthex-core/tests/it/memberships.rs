@@ -201,7 +201,7 @@ narthex_db::on_each_engine! { &Schema::new().migrations();
         assert!(f.get(ann).await.is_ok());
         set_seats(&f, acme, Some(0)).await;
         f.member(acme, "carl@example.com").await;
-        let settings = UserManagement { max_users_limit: Some(3), ..UserManagement::default() };
+        let settings = UserManagement { enable_max_users_limit: true, max_users_limit: Some(3), ..UserManagement::default() };
         users::set_user_management(f.core(), f.env(), settings).await.unwrap();
         f.member(acme, "dora@example.com").await;
         set_seats(&f, acme, None).await;
@@ -240,7 +240,7 @@ narthex_db::on_each_engine! { &Schema::new().migrations();
         assert_refused(f.add(direct(bolt, "ann@example.com")).await, "another organization");
         for bad in [0, 43_201] {
             let settings = UserManagement { invitation_expiry_minutes: bad, ..UserManagement::default() };
-            assert_invalid(users::set_user_management(f.core(), f.env(), settings).await, "settings.invitation_expiry");
+            assert_invalid(users::set_user_management(f.core(), f.env(), settings).await, "user_management.invitation_expiry");
         }
     }
 
