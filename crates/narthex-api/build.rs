@@ -68,6 +68,9 @@ struct Table<'a> {
     agent_tool: ExtensionDescriptor,
     created: ExtensionDescriptor,
     organization_client: ExtensionDescriptor,
+    end_users: ExtensionDescriptor,
+    session_permissions: ExtensionDescriptor,
+    workspace_wide: ExtensionDescriptor,
     messages: BTreeMap<String, MessageDescriptor>,
     enums: BTreeMap<String, EnumDescriptor>,
 }
@@ -86,8 +89,25 @@ impl<'a> Table<'a> {
             agent_tool: extension("scalekit.v1.options.agent_tool"),
             created: extension("narthex.options.created"),
             organization_client: extension("narthex.options.organization_client"),
+            end_users: extension("narthex.options.end_users"),
+            session_permissions: extension("narthex.options.session_permissions"),
+            workspace_wide: extension("narthex.options.workspace_wide"),
             messages: BTreeMap::new(),
             enums: BTreeMap::new(),
+        }
+    }
+
+    /// What lets an end user call a method.
+    fn end_users(&self, options: &DynamicMessage, published: &[String]) -> String {
+        let extension = options.get_extension(&self.session_permissions);
+        let own = extension.as_list().unwrap().iter().map(|p| p.as_str().unwrap().to_owned());
+        // The spelling of operators has a colon.
+        let keys: Vec<String> = published.iter().filter(|key| !key.contains(':')).cloned().chain(own).collect();
+        match options.get_extension(&self.end_users).as_enum_number() {
+            Some(1) => "Themselves".to_owned(),
+            Some(2) => "Everybody".to_owned(),
+            Some(3) => "Operators".to_owned(),
+            _ => format!("Permitted(&{keys:?})"),
         }
     }
 
@@ -107,7 +127,12 @@ impl<'a> Table<'a> {
                         let kinds = number(auth, "authentication_type");
                         let permissions: Vec<_> =
                             list(auth, "permissions").iter().map(|p| p.as_str().unwrap().to_owned()).collect();
-                        format!("Auth {{ kinds: {kinds}, permissions: &{permissions:?} }}")
+                        let end_users = self.end_users(&options, &permissions);
+                        let workspace_wide = options.get_extension(&self.workspace_wide).as_bool() == Some(true);
+                        format!(
+                            "Auth {{ kinds: {kinds}, permissions: &{permissions:?}, end_users: EndUsers::{end_users}, \
+                             workspace_wide: {workspace_wide} }}"
+                        )
                     }
                     None => unreachable!("an unset message extension reads as its default"),
                 };

@@ -270,8 +270,25 @@ impl fmt::Debug for Method {
 pub struct Auth {
     /// Bits of `AuthenticationType`; 0 is blocked, 1 public.
     pub kinds: u32,
-    /// Any one of these satisfies; empty means none is needed.
+    /// Any one of these satisfies, in the spelling of operators (`sso:read`) or that of sessions (`connections_read`).
     pub permissions: &'static [&'static str],
+    /// What lets an end user call whose kind fits.
+    pub end_users: EndUsers,
+    /// About the operator or the workspace, not about what is in an environment.
+    pub workspace_wide: bool,
+}
+
+/// What lets an end user call an RPC (`narthex.options.EndUsers`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndUsers {
+    /// Any one of these permissions; where there is none, nothing does.
+    Permitted(&'static [&'static str]),
+    /// That it is about themselves alone, which the service sees to.
+    Themselves,
+    /// Anything.
+    Everybody,
+    /// That they are signed in to the product's own environment.
+    Operators,
 }
 
 /// `scalekit.v1.options.AgentToolOption`.

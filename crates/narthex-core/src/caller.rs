@@ -129,25 +129,19 @@ impl Caller {
         }
     }
 
-    /// Whether any one of `required` is held. API clients act for the whole environment, portal sessions by their features, and the
-    /// clients of organizations only on the RPCs that are marked for them, so none of these is asked for keys (control plane
-    /// reference §2.3).
+    /// Whether any one of `required` is held; nobody holds one of none. API clients act for the whole environment, portal sessions by
+    /// their features, and the clients of organizations only on the RPCs that are marked for them, so none of these is asked for
+    /// permissions (control plane reference §2.3).
     pub fn holds_any(&self, required: &[&str]) -> bool {
         match self {
             Self::Client { .. }
             | Self::Portal { .. }
             | Self::ConnectedAccount { .. }
             | Self::OrganizationClient { .. } => true,
-            Self::Anonymous => required.is_empty(),
-            Self::User { permissions, .. } | Self::Session { permissions, .. } => {
-                // Keys in the operator's spelling say nothing about a session; an RPC with none in the session's
-                // spelling follows ownership rules instead, which its service applies.
-                let mut own = required.iter().filter(|key| !key.contains(':')).peekable();
-                own.peek().is_none() || own.any(|key| permissions.iter().any(|held| held == key))
-            }
-            Self::Member { permissions, .. } => {
-                let mut own = required.iter().filter(|key| key.contains(':')).peekable();
-                own.peek().is_none() || own.any(|key| permissions.iter().any(|held| held == key))
+            Self::Anonymous => false,
+            // What operators hold is spelled otherwise than what end users hold, so neither has anything by the other's key.
+            Self::User { permissions, .. } | Self::Session { permissions, .. } | Self::Member { permissions, .. } => {
+                required.iter().any(|key| permissions.iter().any(|held| held == key))
             }
         }
     }

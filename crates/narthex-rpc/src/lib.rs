@@ -1,6 +1,7 @@
 //! The runtime over the contract table: gRPC and REST through one pipeline. It works on bytes and table rows; only decode, call and
 //! encode are generic per RPC.
 
+mod access;
 mod body;
 pub mod error;
 mod gate;

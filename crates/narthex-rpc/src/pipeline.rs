@@ -21,6 +21,7 @@ use narthex_api::contract::{Body as BodyRule, Method};
 use narthex_core::caller::kind;
 use narthex_core::{Caller, Error, Kind, Random};
 
+use crate::access;
 use crate::body::{self, Coding, RpcBody};
 use crate::error::{Refusal, Scene, grpc_error, rest_refusal};
 use crate::gate::{Connection, Credentials, Gate, RateLimitInfo, Transport};
@@ -297,14 +298,8 @@ impl<G: Gate> Pipeline<G> {
         let credentials = Credentials { bearers: &bearers, cookies: cookies.as_deref() };
         let (caller, environment) =
             self.gate.authenticate(&environment, credentials, env_domain, connection.peer).await?;
-        progress.environment = Some(environment);
-        let caller = progress.caller.insert(caller);
-        let organization_client = matches!(caller, Caller::OrganizationClient { .. }) && method.organization_client;
-        let kind_fits = caller.kind() & method.auth.kinds != 0 || organization_client;
-        if !kind_fits || !caller.holds_any(method.auth.permissions) {
-            return Err(Error::permission_denied(method.auth.permissions));
-        }
-        Ok(())
+        let environment = progress.environment.insert(environment);
+        access::check(method, progress.caller.insert(caller), environment)
     }
 
     /// The request's message as wire bytes that every later step can rely on.

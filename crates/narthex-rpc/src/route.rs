@@ -316,7 +316,12 @@ mod tests {
                 name: "M",
                 input: &EMPTY,
                 output: &EMPTY,
-                auth: narthex_api::contract::Auth { kinds: 0, permissions: &[] },
+                auth: narthex_api::contract::Auth {
+                    kinds: 0,
+                    permissions: &[],
+                    end_users: narthex_api::contract::EndUsers::Permitted(&[]),
+                    workspace_wide: false,
+                },
                 http,
                 preview: false,
                 created: false,

@@ -9,7 +9,8 @@ use bytes::Bytes;
 use http::Version;
 use http_body_util::Full;
 use narthex_api::METHODS;
-use narthex_api::contract::{Body, Cardinality, Http, Kind, Message, Method, WellKnown};
+use narthex_api::contract::{Body, Cardinality, EndUsers, Http, Kind, Message, Method, WellKnown};
+use narthex_core::Caller;
 use narthex_core::caller::kind;
 use narthex_rpc::Rpcs;
 use narthex_rpc::json::{self, Emit};
@@ -104,7 +105,7 @@ async fn ctl_03_mgmt_04_every_rpc_refuses_the_kinds_that_its_bits_lack() {
     for method in METHODS {
         for token in TOKENS {
             // All permissions, so that only the kind decides.
-            let token = format!("{token}+{}", method.auth.permissions.join(","));
+            let token = with_all_permissions(token, method);
             let caller = caller(&token).unwrap();
             let marked = method.organization_client && caller.kind_name() == "organization_client";
             for (way, code) in every_way(&world, Some(&token), method).await {
@@ -117,6 +118,7 @@ async fn ctl_03_mgmt_04_every_rpc_refuses_the_kinds_that_its_bits_lack() {
                         }
                     }
                     kinds if kinds & kind::NONE != 0 => 12,
+                    _ if is_end_user(&caller) && method.auth.end_users == EndUsers::Operators => 7,
                     kinds if kinds & caller.kind() != 0 || marked => 12,
                     _ => 7,
                 };
@@ -126,6 +128,131 @@ async fn ctl_03_mgmt_04_every_rpc_refuses_the_kinds_that_its_bits_lack() {
         }
     }
     assert!(refused > 10_000, "{refused}");
+}
+
+/// The token with every permission that lets anybody call.
+fn with_all_permissions(token: &str, method: &Method) -> String {
+    let mut all = method.auth.permissions.to_vec();
+    if let EndUsers::Permitted(any_of) = method.auth.end_users {
+        all.extend(any_of);
+    }
+    format!("{token}+{}", all.join(","))
+}
+
+fn is_end_user(caller: &Caller) -> bool {
+    matches!(caller, Caller::User { .. } | Caller::Session { .. })
+}
+
+#[tokio::test]
+async fn ctl_05_an_end_user_without_permissions_reaches_what_is_open_to_end_users_and_nothing_else() {
+    let world = World::new(Rpcs::new());
+    let mut open = Vec::new();
+    for method in METHODS {
+        for (token, kind) in [("user", kind::USER), ("session", kind::SESSION)] {
+            if method.auth.kinds & kind == 0 {
+                continue;
+            }
+            let answers = every_way(&world, Some(token), method).await;
+            match answers[0].1 {
+                12 if open.last() != Some(&method.path) => open.push(method.path),
+                12 => {}
+                code => assert_eq!(code, 7, "{}", method.path),
+            }
+            assert!(answers.iter().all(|(_, code)| *code == answers[0].1), "{answers:?}");
+            // Each of these lets somebody in: a key that opens nothing would be a mistake in the table.
+            let EndUsers::Permitted(any_of) = method.auth.end_users else { continue };
+            assert!(!any_of.is_empty(), "{} lets no end user in, though their kind may call", method.path);
+            for key in any_of {
+                let answer = world.grpc(Some(&format!("{token}+x,{key}")), method.path, &[]).await;
+                assert_eq!(code(&answer), 12, "{} with {key}", method.path);
+            }
+            let (_, info) = world.grpc(Some(token), method.path, &[]).await.grpc_error();
+            let named = info.resource_info.unwrap().required_permissions;
+            assert!(any_of.iter().any(|key| named.iter().any(|named| named == key)), "{}: {named:?}", method.path);
+            // What an operator would need opens nothing.
+            let operators = method.auth.permissions.iter().filter(|key| key.contains(':')).copied();
+            let token = format!("{token}+{}", operators.collect::<Vec<_>>().join(","));
+            assert_eq!(code(&world.grpc(Some(&token), method.path, &[]).await), 7, "{}", method.path);
+        }
+    }
+    let open: Vec<&str> = open.iter().map(|path| path.trim_start_matches("/scalekit.v1.")).collect();
+    assert_eq!(open, OPEN_TO_END_USERS);
+}
+
+/// Every RPC that end users call without a permission. A name that is new here is a decision: its service must see to it that they
+/// reach their own alone, or there is nothing in it that is anybody's.
+const OPEN_TO_END_USERS: [&str; 28] = [
+    "agentkit_logs.AgentkitAnalyticsService/GetOverviewStats",
+    "agentkit_logs.AgentkitAnalyticsService/GetCurrentOverviewStats",
+    "agentkit_logs.AgentkitLogsService/ListToolCallLogs",
+    "agentkit_logs.AgentkitLogsService/GetToolCallLog",
+    "agentkit_logs.AgentkitLogsService/ListCurrentToolCallLogs",
+    "auth.webauthn.WebAuthnService/BeginRegistration",
+    "auth.webauthn.WebAuthnService/FinishRegistration",
+    "auth.webauthn.WebAuthnService/ListCredentials",
+    "auth.webauthn.WebAuthnService/DeleteCredential",
+    "auth.webauthn.WebAuthnService/UpdateCredential",
+    "clients.ClientService/ListCurrentAgentConsents",
+    "clients.ClientService/RevokeCurrentAgentConsent",
+    "connected_accounts.ConnectedAccountService/ListMyAppConnections",
+    "connected_accounts.ConnectedAccountService/DisconnectMyConnectedAccount",
+    "connected_accounts.ConnectedAccountService/GetMyConnectionMagicLink",
+    "environments.EnvironmentService/GetFeatures",
+    "environments.EnvironmentService/GetEnvironmentSessionSettings",
+    "environments.EnvironmentService/GetEnvironmentUserManagement",
+    "environments.EnvironmentService/GetEnvironmentTestUser",
+    "environments.EnvironmentService/GetCurrentSession",
+    "users.UserService/GetUser",
+    "users.UserService/GetCurrentUser",
+    "users.UserService/UpdateUser",
+    "providers.ProviderService/ListMyProviders",
+    "sessions.SessionService/RevokeSession",
+    "sessions.SessionService/GetUserSessions",
+    "user_attributes.UserAttributeService/ListSsoUserAttributes",
+    "user_attributes.UserAttributeService/ListDirectoryUserAttributes",
+];
+
+/// The decision about a call to the product's own host.
+async fn at_product(world: &World, token: &str, method: &Method) -> i32 {
+    let request = grpc(Some(token), method.path).uri(format!("https://product.test{}", method.path));
+    code(&world.send(request.body(Full::new(frame(&[]))).unwrap()).await.unwrap())
+}
+
+#[tokio::test]
+async fn ctl_05_what_only_operators_sessions_may_needs_the_products_own_environment() {
+    let world = World::new(Rpcs::new());
+    let mut checked = 0;
+    for method in METHODS.iter().filter(|method| method.auth.end_users == EndUsers::Operators) {
+        assert_eq!(code(&world.grpc(Some("session"), method.path, &[]).await), 7, "{}", method.path);
+        assert_eq!(at_product(&world, "session", method).await, 12, "{}", method.path);
+        checked += 1;
+    }
+    assert_eq!(checked, 11);
+}
+
+#[tokio::test]
+async fn ctl_10_an_operator_of_another_workspace_reaches_on_the_products_host_only_what_is_about_the_workspace() {
+    let world = World::new(Rpcs::new());
+    let mut open = Vec::new();
+    for method in METHODS.iter().filter(|method| method.auth.kinds & kind::WORKSPACE != 0) {
+        let own = method.auth.permissions.iter().any(|key| key.contains(':'));
+        let at_home = code(&world.grpc(Some("member"), method.path, &[]).await);
+        assert_eq!(at_home, if own { 7 } else { 12 }, "{}", method.path);
+        match at_product(&world, "member", method).await {
+            12 => open.push(method.path.trim_start_matches("/scalekit.v1.")),
+            code => assert_eq!(code, 7, "{}", method.path),
+        }
+    }
+    let about_the_workspace = [
+        "billing.BillingService/GetBillingConfig",
+        "environments.EnvironmentService/ListEnvironment",
+        "users.UserService/GetSupportHash",
+        "members.MembersService/UpdateCurrentMember",
+        "members.MembersService/GetCurrentMember",
+        "workspaces.WorkspaceService/GetCurrentWorkspace",
+        "workspaces.WorkspaceService/OnboardWorkspace",
+    ];
+    assert_eq!(open, about_the_workspace);
 }
 
 #[tokio::test]
@@ -306,9 +433,12 @@ async fn transports_hand_the_same_message_to_the_same_handler() {
     let world = World::new(echo(&got));
     let (mut equal, mut refused) = (0, 0);
     for method in METHODS.iter().filter(|method| method.auth.kinds != 0) {
-        let token =
-            TOKENS.iter().find(|token| caller(token).is_some_and(|caller| caller.kind() & method.auth.kinds != 0));
-        let token = token.map(|token| format!("{token}+{}", method.auth.permissions.join(",")));
+        let fits = |caller: &Caller| {
+            let let_in = !is_end_user(caller) || method.auth.end_users != EndUsers::Operators;
+            caller.kind() & method.auth.kinds != 0 && let_in
+        };
+        let token = TOKENS.iter().find(|token| caller(token).is_some_and(|caller| fits(&caller)));
+        let token = token.map(|token| with_all_permissions(token, method));
         for http in method.http {
             for seed in 0..6 {
                 let (message, query, body) = request(method, http, seed << 32 | method.index as u64);

@@ -266,36 +266,6 @@ async fn administrators_change_neither_what_the_application_knows_them_by_nor_wh
 }
 
 #[tokio::test]
-async fn branding_needs_the_permissions_of_the_organization() {
-    let service = Service::new().await;
-    let own = service.named("Acme").await;
-    let with = |held: &[&str]| {
-        let mut context = service.as_session(&own);
-        if let Caller::Session { permissions, .. } = &mut context.caller {
-            *permissions = held.iter().map(|&key| key.to_owned()).collect();
-        }
-        context
-    };
-    let read = async |held: &[&str]| {
-        let request = wire::GetOrganizationBrandingRequest { organization_id: own.id.clone() };
-        branding(service.core(), with(held), request).await
-    };
-    let write = async |held: &[&str]| {
-        let request = wire::UpdateOrganizationBrandingRequest {
-            organization_id: own.id.clone(),
-            source: 2,
-            customization_settings: None,
-        };
-        update_branding(service.core(), with(held), request).await
-    };
-    assert_kind(read(&[]).await, Kind::PermissionDenied);
-    read(&["organizations_read"]).await.unwrap();
-    assert_kind(write(&[]).await, Kind::PermissionDenied);
-    assert_kind(write(&["organizations_read"]).await, Kind::PermissionDenied);
-    write(&["organizations_write"]).await.unwrap();
-}
-
-#[tokio::test]
 async fn what_is_no_organization_id_is_not_found() {
     let service = Service::new().await;
     for id in ["org_", "org_abc", "org_012345678901234567", "usr_1", "1", "org_-5", "org_99999999999999999999"] {
