@@ -199,7 +199,7 @@ narthex_db::on_each_engine! { &Schema::new().migrations();
         let f = People::on(db).await;
         let acme = f.organization("Acme").await;
         let ann = f.member(acme, "ann@example.com").await.user.id;
-        let session = NewSession::browser(ann, Some(acme), vec![], HOUR);
+        let session = NewSession::browser(ann, Some(acme), HOUR);
         let session = sessions::open(f.core(), f.env(), session).await.unwrap();
         let page = tokens::mint_session(f.core(), f.environment(), &session, HOUR).await.unwrap().access_token;
         let client = &f.node.dev_client.client_id;
