@@ -13,6 +13,7 @@ use crate::dns::{Dns, NoDns};
 use crate::error::Result;
 use crate::ids::Ids;
 use crate::keys::KeyPairs;
+use crate::mailer::{Mailer, NoMailer};
 use crate::nodes::Node;
 use crate::random::Random;
 use crate::schema::Schema;
@@ -38,10 +39,12 @@ pub struct CoreOptions {
     pub key_pairs: KeyPairs,
     /// Who is asked for DNS records.
     pub dns: Arc<dyn Dns>,
+    /// Who takes mails.
+    pub mailer: Arc<dyn Mailer>,
 }
 
 impl CoreOptions {
-    /// The usual: real time and randomness, migrations applied; nobody to ask for DNS records.
+    /// The usual: real time and randomness, migrations applied; nobody to ask for DNS records, nobody who takes mails.
     pub fn new(database_url: impl Into<String>, master_key: MasterKeySource) -> Self {
         Self {
             database: DbOptions::new(database_url),
@@ -51,6 +54,7 @@ impl CoreOptions {
             migrate: true,
             key_pairs: KeyPairs::Generated,
             dns: Arc::new(NoDns),
+            mailer: Arc::new(NoMailer),
         }
     }
 }
@@ -73,6 +77,8 @@ pub struct Core {
     pub node: Arc<Node>,
     /// Who is asked for DNS records.
     pub dns: Arc<dyn Dns>,
+    /// Who takes mails.
+    pub mailer: Arc<dyn Mailer>,
     pub(crate) key_pairs: KeyPairs,
     pub(crate) last_used: LastUsed,
     pub(crate) api_tokens_used: api_tokens::LastUsed,
@@ -89,7 +95,7 @@ impl Core {
 
     /// [`Core::open`] on a database that is open already.
     pub async fn start(db: Db, options: CoreOptions) -> Result<Arc<Self>> {
-        let CoreOptions { master_key, clock, random, migrate, key_pairs, dns, .. } = options;
+        let CoreOptions { master_key, clock, random, migrate, key_pairs, dns, mailer, .. } = options;
         let schema = Schema::new();
         if migrate {
             db.migrate(&schema.migrations()).await?;
@@ -110,6 +116,7 @@ impl Core {
             caches,
             node: Arc::new(node),
             dns,
+            mailer,
             key_pairs,
             last_used: LastUsed::default(),
             api_tokens_used: api_tokens::LastUsed::default(),

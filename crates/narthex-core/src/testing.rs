@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rand::SystemRandom;
@@ -20,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::events::Actor;
 use crate::ids::{EnvId, OrganizationId, UserId};
 use crate::keys::{self, KeyPairs};
+use crate::mailer::{Failure, MailError, Mailer, Message, Sending, SmtpServer};
 use crate::memberships::{self, Addition, Provisioning, Subject};
 use crate::organizations::{self, NewOrganization};
 use crate::roles::{self, NewRole, Reference, Scope};
@@ -47,6 +48,8 @@ pub struct TestCore {
     pub dev_client: SeededClient,
     /// The PRD environment's client.
     pub prd_client: SeededClient,
+    /// The mails it has sent.
+    pub mails: Arc<RecordingMailer>,
 }
 
 impl TestCore {
@@ -57,7 +60,9 @@ impl TestCore {
 
     /// The same on a database that is empty and migrated already.
     pub async fn on(database: TestDb) -> Result<Self> {
-        let core = Core::start(database.db(), options(&database, MASTER_KEY)).await?;
+        let mails = Arc::new(RecordingMailer::default());
+        let mailer: Arc<dyn Mailer> = mails.clone();
+        let core = Core::start(database.db(), CoreOptions { mailer, ..options(&database, MASTER_KEY) }).await?;
         let seeded = seed::first_start(
             &core,
             FirstStart {
@@ -80,13 +85,16 @@ impl TestCore {
             prd_client,
             core,
             database,
+            mails,
         })
     }
 
-    /// A second node on the same database; PostgreSQL only, since a SQLite file has one owner.
+    /// A second node on the same database, whose mails are recorded with those of the first; PostgreSQL only, since a SQLite file has
+    /// one owner.
     pub async fn second_node(&self) -> Result<Arc<Core>> {
         let db = Db::open(self.database.options()).await?;
-        Core::start(db, options(&self.database, MASTER_KEY)).await
+        let mailer: Arc<dyn Mailer> = self.mails.clone();
+        Core::start(db, CoreOptions { mailer, ..options(&self.database, MASTER_KEY) }).await
     }
 }
 
@@ -98,10 +106,81 @@ impl Deref for TestCore {
     }
 }
 
-/// Options for a node on a test database.
+/// Takes every mail and keeps it, or fails as it is told.
+#[derive(Default)]
+pub struct RecordingMailer {
+    sent: Mutex<Vec<Sent>>,
+    failure: Mutex<Option<Failure>>,
+}
+
+/// A mail that was sent. Derefs to [`Message`].
+#[derive(Clone)]
+pub struct Sent {
+    /// The mail.
+    pub message: Message,
+    /// The customer's server that it went through; none for the installation's own.
+    pub via: Option<SmtpServer>,
+}
+
+impl Deref for Sent {
+    type Target = Message;
+
+    fn deref(&self) -> &Message {
+        &self.message
+    }
+}
+
+impl RecordingMailer {
+    /// Address that mails of environments without a server of their own come from.
+    pub const ADDRESS: &'static str = "hi@narthex.test";
+
+    /// Every mail so far, oldest first.
+    pub fn sent(&self) -> Vec<Sent> {
+        self.lock().clone()
+    }
+
+    /// The newest mail to an address.
+    pub fn last_to(&self, address: &str) -> Option<Sent> {
+        self.lock().iter().rev().find(|sent| sent.to == address).cloned()
+    }
+
+    /// From now on every mail fails like this; none does with `None`.
+    pub fn fail(&self, how: Option<Failure>) {
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = how;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Sent>> {
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for RecordingMailer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RecordingMailer").finish_non_exhaustive()
+    }
+}
+
+impl Mailer for RecordingMailer {
+    fn address(&self) -> String {
+        Self::ADDRESS.to_owned()
+    }
+
+    fn send<'a>(&'a self, mail: &'a Message, via: Option<&'a SmtpServer>) -> Sending<'a> {
+        Box::pin(async move {
+            if let Some(failure) = *self.failure.lock().unwrap_or_else(PoisonError::into_inner) {
+                return Err(MailError::new(failure, "the test says so"));
+            }
+            self.lock().push(Sent { message: mail.clone(), via: via.cloned() });
+            Ok(())
+        })
+    }
+}
+
+/// Options for a node on a test database, whose mails go to a record of their own.
 pub fn options(database: &TestDb, master_key: [u8; 32]) -> CoreOptions {
     CoreOptions {
         database: database.options().clone(),
+        mailer: Arc::new(RecordingMailer::default()),
         key_pairs: reused_key_pairs(),
         ..CoreOptions::new("", MasterKeySource::Given(Secret::new(master_key)))
     }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use narthex_core::core::CoreOptions;
 use narthex_core::dns::Dns;
 use narthex_core::keys::KeyPairs;
+use narthex_core::mailer::{Mailer, NoMailer};
 use narthex_core::seal::{MasterKey as CoreMasterKey, MasterKeySource};
 use narthex_core::{Clock, Core, Error, Random, jobs};
 use narthex_rpc::Rpcs;
@@ -18,7 +19,7 @@ use tokio::task::JoinHandle;
 
 use crate::config::{Config, LimitsConfig, MasterKey, TlsMode};
 use crate::dev::env_file::{self, Credentials, EnvFile};
-use crate::dev::{Folder, Helpers, MovedClock, ca};
+use crate::dev::{Folder, Helpers, Mailbox, MovedClock, ca};
 use crate::exit::{Exit, Failure, io_failure};
 use crate::gate::State;
 use crate::limits::Limiter;
@@ -92,6 +93,8 @@ pub struct AppOptions {
     pub key_pairs: KeyPairs,
     /// Who is asked for DNS records; the machine's resolver, if nobody else.
     pub dns: Option<Arc<dyn Dns>>,
+    /// Who takes mails; nobody, if nobody else. `narthex dev` keeps them in its mailbox.
+    pub mailer: Option<Arc<dyn Mailer>>,
 }
 
 impl AppOptions {
@@ -104,6 +107,7 @@ impl AppOptions {
             timeouts: Timeouts::default(),
             key_pairs: KeyPairs::Generated,
             dns: None,
+            mailer: None,
         }
     }
 }
@@ -170,6 +174,8 @@ async fn start_dev(options: AppOptions, dev: DevOptions) -> Result<Running, Fail
     let http_url = format!("http://localhost:{}", plain.address().port());
 
     let database_url = dev.database_url.clone().unwrap_or_else(|| format!("sqlite:{}", folder.database().display()));
+    let mailbox = Arc::new(Mailbox::default());
+    let options = AppOptions { mailer: Some(mailbox.clone()), ..options };
     let core = open_core(&options, &database_url, MasterKeySource::File(folder.master_key())).await?;
     let known = env_file::read_credentials(&folder.env_file());
     let seeded = crate::seeding::dev(&core, &dev_url, &prd_url, known).await?;
@@ -191,7 +197,7 @@ async fn start_dev(options: AppOptions, dev: DevOptions) -> Result<Running, Fail
     }
     .write(&env_file)?;
 
-    let helpers = Helpers { dev: seeded.dev_environment, prd: seeded.prd_environment, clock };
+    let helpers = Helpers { dev: seeded.dev_environment, prd: seeded.prd_environment, clock, mailbox };
     let started = Parts { core, limits: dev.limits, helpers: Some(helpers), proxies: Proxies::default(), dir, lock }
         .start(
             vec![tls.with_tls(certificates.clone()), prd_tls.with_tls(certificates), plain],
@@ -379,6 +385,7 @@ pub async fn open_core(
         random: options.random.clone(),
         key_pairs: options.key_pairs.clone(),
         dns: options.dns.clone().unwrap_or_else(dns::system),
+        mailer: options.mailer.clone().unwrap_or_else(|| Arc::new(NoMailer)),
         ..CoreOptions::new(database_url, master_key)
     };
     Core::open(core).await.map_err(open_failure)

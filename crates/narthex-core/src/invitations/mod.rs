@@ -1,22 +1,24 @@
 //! Invitations: the way into a membership that waits for its user.
 //!
 //! The secret of a link is kept as its SHA-256 only, so a reminder cannot repeat one: it gets a secret of its own beside those sent
-//! before, with the same end. No mail is written here yet; whoever sends it takes the secret of [`NewToken`] into its job, sealed, in
-//! the transaction that issues it.
+//! before, with the same end. The secret goes into the mail outbox, sealed, in the transaction that issues it, and is known to nobody
+//! else.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use narthex_db::{Tx, p};
 
 use crate::clock::Timestamp;
 use crate::core::Core;
+use crate::emails::{self, Mail, Payload, Prepared, UseCase, Variables};
 use crate::environments::{AuthenticationMode, Environment};
 use crate::error::{Error, Kind, Result};
 use crate::events::{self, Actor, NewEvent};
-use crate::ids::{EventId, OrganizationId, UserId};
+use crate::ids::{EnvId, EventId, OrganizationId, UserId};
 use crate::memberships::{self, Membership, State, Status};
 use crate::organizations::{self, share};
-use crate::seal::{Secret, sha256};
+use crate::seal::sha256;
 use crate::users::{self, Identity, UserManagement};
 
 /// Characters of a secret: about 256 bits.
@@ -26,25 +28,21 @@ const TOKENS: i64 = 5;
 /// How often one invitation can be sent again: each is a mail to somebody who has not asked for it.
 const RESENDS: i32 = 50;
 
-/// The secret of a link, made outside of the transaction.
-pub struct NewToken {
-    secret: Secret<String>,
+/// The secret of a link and the mail that carries it, made outside of the transaction.
+pub(crate) struct NewToken {
     hash: [u8; 32],
+    mail: Prepared,
 }
 
 impl NewToken {
     /// A random one.
-    pub fn new(core: &Core) -> Self {
+    pub(crate) async fn new(core: &Core, environment: EnvId) -> Result<Self> {
         let secret = core.random.base62(LENGTH);
-        Self { hash: sha256(secret.as_bytes()), secret: Secret::new(secret) }
+        let hash = sha256(secret.as_bytes());
+        Ok(Self { hash, mail: emails::seal_payload(core, environment, &Payload::Invitation(secret)).await? })
     }
 
-    /// What the link has to carry.
-    pub fn secret(&self) -> &Secret<String> {
-        &self.secret
-    }
-
-    /// Makes the secret good for a membership until `expires_at`.
+    /// Makes the secret good for a membership until `expires_at`, and mails it.
     pub(crate) async fn issue(
         &self,
         tx: &mut Tx,
@@ -65,8 +63,29 @@ impl NewToken {
             ],
         )
         .await?;
-        Ok(())
+        emails::enqueue(tx, &self.mail, now).await
     }
+}
+
+/// The mail that an invitation's secret belongs in; none if the invitation has been accepted, has run out or was taken back.
+pub(crate) async fn mail(core: &Core, environment: &Environment, secret: &str) -> Result<Option<Mail>> {
+    let hash = sha256(secret.as_bytes()).to_vec();
+    let mut reader = core.db.reader().await?;
+    let sql = "SELECT organization_id, user_id, expires_at FROM invitation_tokens WHERE token_hash = $1 AND environment_id = $2";
+    let token: Option<(OrganizationId, UserId, Timestamp)> = reader.opt(sql, &p![hash, environment.id]).await?;
+    let Some((organization, user, expires_at)) = token else { return Ok(None) };
+    let Some(user) = users::load(&mut reader, environment.id, &Identity::Id(user)).await? else { return Ok(None) };
+    Ok(Some(Mail {
+        use_case: UseCase::UserInvite,
+        organization: Some(organization),
+        to: user.email,
+        variables: Variables {
+            link: Some(format!("{}/invite/{secret}", environment.origin)),
+            otp: None,
+            expires_at: Some(expires_at),
+        },
+        custom: BTreeMap::new(),
+    }))
 }
 
 /// An invitation, as its sender sees it.
@@ -119,7 +138,7 @@ pub async fn resend(
         return Err(Error::new(Kind::FailedPrecondition, "invitations need full-stack authentication"));
     }
     let (environment, now, by) = (environment.id, core.clock.now(), by.clone());
-    let (event, token) = (EventId::new(&core.ids), NewToken::new(core));
+    let (event, token) = (EventId::new(&core.ids), NewToken::new(core, environment).await?);
     core.db
         .write_for(share(environment), async move |tx| {
             let id = organizations::Identity::Id(organization);

@@ -71,7 +71,7 @@ macro_rules! expired {
 
 const HOUR: Duration = Duration::from_hours(1);
 
-static SWEEPS: [Periodic; 14] = [
+static SWEEPS: [Periodic; 15] = [
     Periodic {
         name: "counters",
         every: Duration::from_secs(5),
@@ -91,6 +91,7 @@ static SWEEPS: [Periodic; 14] = [
         run: Run::Chunk(|tx, _| Box::pin(users::index_pending(tx))),
     },
     expired!("invitation_tokens", "token_hash", HOUR),
+    expired!("mail_outbox", "id", HOUR),
     expired!("event_subjects", "user_id, event_id", HOUR),
     expired!("event_redactions", "event_id", HOUR),
     expired!("portal_links", "id", Duration::from_mins(1)),

@@ -39,6 +39,7 @@ impl Handlers {
         Self { kinds: BTreeMap::new() }
             .with(&crate::organizations::CASCADE, crate::organizations::cascade)
             .with(&crate::domains::POLL, crate::domains::poll)
+            .with(&crate::emails::DELIVER, crate::emails::deliver)
             .with(&crate::resources::CASCADE, crate::resources::cascade)
             .with(&crate::users::ERASE, crate::users::erase)
     }

@@ -94,6 +94,7 @@ pub async fn add(
     if addition.invite && environment.authentication_mode == AuthenticationMode::Modular {
         return Err(Error::new(Kind::FailedPrecondition, "invitations need full-stack authentication"));
     }
+    let token = if addition.invite { Some(NewToken::new(core, environment.id).await?) } else { None };
     let attempt = Arc::new(Attempt {
         environment: environment.id,
         addition,
@@ -102,7 +103,7 @@ pub async fn add(
         user: UserId::new(&core.ids),
         profile: UserProfileId::new(&core.ids),
         event: EventId::new(&core.ids),
-        token: NewToken::new(core),
+        token,
         key,
     });
     let mut races = 0;
@@ -161,7 +162,8 @@ struct Attempt {
     user: UserId,
     profile: UserProfileId,
     event: EventId,
-    token: NewToken,
+    /// What an invitation is accepted with.
+    token: Option<NewToken>,
     key: Option<IdempotencyKey>,
 }
 
@@ -313,8 +315,8 @@ impl Attempt {
             roles::assign(tx, *environment, organization.id, user.id, &roles).await?;
         }
         invitations::revoke(tx, organization.id, user.id).await?;
-        if let Some(expires_at) = expires_at {
-            self.token.issue(tx, &membership, expires_at, *now).await?;
+        if let (Some(token), Some(expires_at)) = (&self.token, expires_at) {
+            token.issue(tx, &membership, expires_at, *now).await?;
         }
         Ok(())
     }

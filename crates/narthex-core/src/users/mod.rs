@@ -192,6 +192,17 @@ pub enum Identity {
     ExternalId(String),
 }
 
+/// What a user is called, as far as it is known.
+pub(crate) fn name_of(user: &User) -> String {
+    let profile = &user.profile;
+    let given = if profile.name.trim().is_empty() {
+        format!("{} {}", profile.given_name, profile.family_name)
+    } else {
+        profile.name.clone()
+    };
+    given.trim().to_owned()
+}
+
 /// The answer to an identity that is no user there.
 pub fn not_found() -> Error {
     Error::not_found(UserId::NOUN)

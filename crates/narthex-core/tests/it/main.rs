@@ -8,6 +8,7 @@ mod clients;
 mod consents;
 mod demotion;
 mod domains;
+mod emails;
 mod environments;
 mod events;
 mod fixture;

@@ -4,17 +4,20 @@
 pub mod ca;
 mod clock;
 pub mod env_file;
+pub mod mailbox;
 pub mod pkcs12;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use http::{Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use narthex_core::ids::EnvId;
 use narthex_core::{Error, events};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 pub use clock::MovedClock;
+pub use mailbox::Mailbox;
 
 use crate::gate::State;
 use crate::listen::{Door, Peer};
@@ -36,6 +39,8 @@ pub struct Helpers {
     pub prd: EnvId,
     /// The clock's offset, kept in the data folder.
     pub clock: MovedClock,
+    /// Where every mail goes.
+    pub mailbox: Arc<Mailbox>,
 }
 
 impl Helpers {
@@ -48,13 +53,16 @@ impl Helpers {
 /// Answers `/dev…` and, on the plain port, `/metrics`. The Host has been checked.
 pub async fn serve(state: &State, request: Request<Incoming>, peer: &Peer) -> Response<Body> {
     // `--listen 0.0.0.0:8443` opens the API to the network, not these. Nor may a page that a developer has open use them.
-    if state.dev.is_none() || !peer.address.is_loopback() || peer.door == Door::PrdTls || is_foreign_page(&request) {
+    let Some(helpers) = &state.dev else { return reply::not_found() };
+    if !peer.address.is_loopback() || peer.door == Door::PrdTls || is_foreign_page(&request) {
         return reply::not_found();
     }
     let path = request.uri().path().trim_end_matches('/').to_owned();
     match (request.method(), path.as_str()) {
         (&Method::GET, "/dev") => index(),
-        (&Method::GET, "/dev/mail") => reply::value(StatusCode::OK, &json!([])),
+        (&Method::GET, "/dev/mail") => mailbox::list(&helpers.mailbox, request.uri().query()),
+        (&Method::DELETE, "/dev/mail") => mailbox::clear(&helpers.mailbox),
+        (&Method::GET, "/dev/mailbox") => mailbox::page(&helpers.mailbox, request.uri().query()),
         (&Method::GET, "/dev/events") => events(state).await.unwrap_or_else(|error| failed(&error)),
         (&Method::GET, "/dev/clock") => clock::show(state),
         (&Method::POST, "/dev/clock") => clock::advance(state, request.into_body()).await,
@@ -64,7 +72,8 @@ pub async fn serve(state: &State, request: Request<Incoming>, peer: &Peer) -> Re
             gallery::serve(name, request.uri().query()).unwrap_or_else(reply::not_found)
         }
         (_, "/dev/clock") => reply::method_not_allowed("GET, POST"),
-        (_, "/dev" | PAGES | "/dev/mail" | "/dev/events" | "/metrics") => reply::method_not_allowed("GET"),
+        (_, "/dev/mail") => reply::method_not_allowed("GET, DELETE"),
+        (_, "/dev" | PAGES | "/dev/mailbox" | "/dev/events" | "/metrics") => reply::method_not_allowed("GET"),
         _ => reply::not_found(),
     }
 }
@@ -99,8 +108,9 @@ fn index() -> Response<Body> {
         <h1>narthex dev</h1><ul>\
         <li><a href=\"/dev/events\">/dev/events</a>: newest events of both environments\
         <li><a href=\"/dev/clock\">/dev/clock</a>: POST {\"advance_seconds\": N} moves stored deadlines\
-        <li><a href=\"/dev/mail\">/dev/mail</a>: no mail is sent yet\
-        <li><a href=\"/dev/pages\">/dev/pages</a>: every hosted page, with sample data\
+        <li><a href=\"/dev/mailbox\">/dev/mailbox</a>: every mail that was sent\
+        <li><a href=\"/dev/mail\">/dev/mail</a>: the same as JSON; ?to=ADDRESS, and DELETE to clear\
+        <li><a href=\"/dev/pages\">/dev/pages</a>: every hosted page with made-up contents\
         <li><a href=\"/.well-known/openid-configuration\">/.well-known/openid-configuration</a>\
         <li><a href=\"/keys\">/keys</a>\
         </ul></html>";

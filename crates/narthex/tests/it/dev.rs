@@ -232,6 +232,7 @@ async fn helpers_serve_the_developer_and_no_page_of_another_site() {
     assert_eq!(events[0]["type"], "organization.created");
     assert_eq!(events[0]["data"]["display_name"], "Seen");
     assert_eq!(harness.get("/dev/mail?to=a@b.c").await.json(), json!([]));
+    assert!(harness.get("/dev/mailbox").await.text().contains("No mail yet"));
     assert!(harness.get("/dev").await.text().contains("/dev/clock"));
     assert_eq!(harness.get("/dev/nothing").await.status, 404);
 
