@@ -20,6 +20,7 @@ pub mod reply;
 mod seeding;
 pub mod server;
 pub mod services;
+pub mod uploads;
 
 pub use app::{App, AppOptions, DevOptions, Mode, Running};
 pub use exit::{Exit, Failure};

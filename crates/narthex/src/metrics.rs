@@ -22,6 +22,7 @@ pub enum Route {
     Readyz,
     GrpcHealth,
     Assets,
+    Uploads,
     Dev,
     Admin,
     Redirect,
@@ -29,7 +30,7 @@ pub enum Route {
 }
 
 impl Route {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Token,
         Self::Keys,
         Self::OpenIdConfiguration,
@@ -38,6 +39,7 @@ impl Route {
         Self::Readyz,
         Self::GrpcHealth,
         Self::Assets,
+        Self::Uploads,
         Self::Dev,
         Self::Admin,
         Self::Redirect,
@@ -55,6 +57,7 @@ impl Route {
             Self::Readyz => "/readyz",
             Self::GrpcHealth => "/grpc.health.v1.Health",
             Self::Assets => "/a/assets",
+            Self::Uploads => "/uploads/{name}",
             Self::Dev => "/dev",
             Self::Admin => "(admin)",
             Self::Redirect => "(redirect)",

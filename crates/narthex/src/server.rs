@@ -16,7 +16,7 @@ use crate::listen::proxies::Proxies;
 use crate::listen::{Door, Peer, Service};
 use crate::metrics::{Route, Row};
 use crate::reply::{self, Body};
-use crate::{dev, health, metrics_page, oauth, pages};
+use crate::{dev, health, metrics_page, oauth, pages, uploads};
 
 /// Answers every request of every listener.
 pub struct Server {
@@ -106,6 +106,7 @@ impl Server {
             },
             (Route::GrpcHealth, _) => health::grpc(&self.state, request).await,
             (Route::Assets, Some(_)) => pages::serve_asset(request.method(), request.uri().path()),
+            (Route::Uploads, Some(environment)) => uploads::serve(&self.state.core, environment, request).await,
             (Route::Dev, Some(_)) => dev::serve(&self.state, request, peer).await,
             _ => reply::not_found(),
         };
@@ -250,6 +251,7 @@ fn route(path: &str, door: Door) -> Option<Route> {
         "/readyz" => Some(Route::Readyz),
         "/metrics" if door == Door::DevPlain => Some(Route::Dev),
         path if path.starts_with(pages::ASSETS) => Some(Route::Assets),
+        path if path.starts_with(uploads::PREFIX) => Some(Route::Uploads),
         path if path.starts_with(health::GRPC_PREFIX) => Some(Route::GrpcHealth),
         path if door.is_dev() && (path == "/dev" || path.starts_with("/dev/")) => Some(Route::Dev),
         _ => None,

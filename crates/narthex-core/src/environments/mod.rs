@@ -19,6 +19,7 @@ use crate::cache;
 use crate::core::Core;
 use crate::error::{Error, Kind, Result};
 use crate::ids::{EnvId, WorkspaceId};
+use crate::pages::{Limits, Page, PageRequest, Scope};
 use crate::{Timestamp, Violation};
 
 /// What an environment is for (`scalekit.v1.commons.EnvironmentType`).
@@ -148,6 +149,17 @@ pub async fn system(core: &Core) -> Result<Option<Arc<Environment>>> {
 /// Every environment of a workspace, oldest first.
 pub async fn list(core: &Core, workspace: WorkspaceId) -> Result<Vec<Environment>> {
     core.db.read(async move |tx| store::list(tx, workspace).await).await
+}
+
+/// Page sizes of a workspace's environments.
+pub const LIST: Limits = Limits { default: 30, max: 100 };
+
+/// The environments of a workspace for its operators, newest first, without the product's own.
+pub async fn page(core: &Core, workspace: WorkspaceId, asked: &PageRequest) -> Result<Page<Environment>> {
+    let scope = Scope::new(EnvId(0), "environments", &workspace.to_string());
+    let size = LIST.size(asked.size);
+    let position = scope.position(&asked.token, size)?;
+    core.db.read(async move |tx| store::page(tx, workspace, &scope, position, size).await).await
 }
 
 /// Moves an environment to `origin`, reached under `hosts` as well (all `host[:port]`). `narthex dev` does so at each start, when its

@@ -11,6 +11,8 @@ use super::{
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::ids::{EnvId, WorkspaceId};
+use crate::listing::Rows;
+use crate::pages::{Page, Position, Scope};
 
 const COLUMNS: &str = "id, workspace_id, kind, is_system, display_name, domain, origin, custom_domain, custom_domain_status, \
      authentication_mode, access_token_expiry, access_token_expiry_unit, client_access_token_expiry, absolute_session_timeout, \
@@ -85,6 +87,23 @@ pub(super) async fn load(tx: &mut Tx, id: EnvId) -> Result<Option<Environment>> 
 pub(super) async fn list(tx: &mut Tx, workspace: WorkspaceId) -> Result<Vec<Environment>> {
     let sql = format!("SELECT {COLUMNS} FROM environments WHERE workspace_id = $1 ORDER BY created_at, id");
     Ok(tx.all(&sql, &p![workspace]).await?)
+}
+
+/// One page of the environments of a workspace that are not the product's own.
+pub(super) async fn page(
+    tx: &mut Tx,
+    workspace: WorkspaceId,
+    scope: &Scope,
+    position: Position,
+    size: usize,
+) -> Result<Page<Environment>> {
+    let rows = Rows {
+        columns: COLUMNS,
+        from: "environments WHERE workspace_id = $1 AND is_system = 0",
+        key: "id",
+        values: p![workspace].to_vec(),
+    };
+    rows.page(tx, scope, position, size, |environment: &Environment| environment.id.0).await
 }
 
 /// Features that a new environment has (control plane reference §4.3).

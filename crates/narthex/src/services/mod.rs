@@ -3,6 +3,7 @@
 pub mod api_tokens;
 pub mod clients;
 pub mod domains;
+pub mod environments;
 pub mod organizations;
 pub mod roles;
 pub mod sessions;
@@ -20,6 +21,7 @@ pub fn register(rpcs: &mut Rpcs, core: &Arc<Core>) {
     clients::register(rpcs, core);
     api_tokens::register(rpcs, core);
     domains::register(rpcs, core);
+    environments::register(rpcs, core);
     organizations::register(rpcs, core);
     sessions::register(rpcs, core);
     roles::register(rpcs, core);

@@ -19,6 +19,7 @@ use narthex_core::portal_links::{self, Life};
 use narthex_core::{Caller, Core, Error, Kind, Result, Timestamp};
 use narthex_rpc::{Context, Rpcs};
 
+use super::environments::check_branding;
 use super::structs;
 
 #[cfg(test)]
@@ -437,7 +438,10 @@ async fn update_branding(
     let settings = match wire::BrandingSource::try_from(request.source) {
         Ok(wire::BrandingSource::Environment) => None,
         Ok(wire::BrandingSource::Custom) => {
-            Some(structs::to_json("customization_settings", request.customization_settings.unwrap_or_default())?)
+            let given = request.customization_settings.unwrap_or_default();
+            let settings = structs::to_json("customization_settings", given)?;
+            check_branding(&settings)?;
+            Some(settings)
         }
         Ok(wire::BrandingSource::Unspecified) | Err(_) => {
             return Err(Error::invalid(
@@ -507,7 +511,8 @@ async fn application_session_policy(
     organizations::get(&core, environment.id, &Identity::Id(organization)).await?;
     let session = &environment.session;
     // Sessions are part of full-stack authentication; as building blocks alone there are none to have a policy.
-    if !session.management_enabled || environment.authentication_mode == AuthenticationMode::Modular {
+    let is_modular = environment.authentication_mode == AuthenticationMode::Modular;
+    if !session.management_enabled || is_modular || !environment.has_feature(Feature::SessionPolicy.name()) {
         return Err(Error::new(Kind::PermissionDenied, "the environment does not manage sessions"));
     }
     let in_unit = |span: Span| i32::try_from(span.in_unit()).unwrap_or(i32::MAX);

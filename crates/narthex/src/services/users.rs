@@ -7,6 +7,7 @@ use std::sync::Arc;
 use narthex_api::rpc::user_service as rpc;
 use narthex_api::scalekit::v1::commons;
 use narthex_api::scalekit::v1::users as wire;
+use narthex_core::environments::AuthenticationMode;
 use narthex_core::events::Actor;
 use narthex_core::idempotency::IdempotencyKey;
 use narthex_core::ids::{OrganizationId, RoleId, UserId};
@@ -260,6 +261,9 @@ async fn add(
     field: &str,
 ) -> Result<View> {
     let invite = invite.unwrap_or(true);
+    if context.environment.authentication_mode == AuthenticationMode::Modular {
+        return Err(Error::new(Kind::FailedPrecondition, "users are managed with full-stack authentication only"));
+    }
     let mut inviter_email = given.inviter_email;
     if let Caller::User { user, permissions, .. } | Caller::Session { user, permissions, .. } = &context.caller {
         // A customer's administrator may ask somebody in, not vouch for their address, nor write the application's notes.

@@ -8,7 +8,7 @@ use http::Request;
 use narthex_api::METHODS;
 use narthex_api::contract::{Body, Cardinality, Field, Http, Kind, Message, Method, WellKnown};
 use narthex_core::caller::kind;
-use narthex_core::{Core, jobs};
+use narthex_core::{Core, environments, jobs};
 use narthex_db::Engine;
 use narthex_rpc::Rpcs;
 
@@ -591,6 +591,11 @@ async fn odd_requests(engine: Engine) {
             let decision = caller.grpc(method, &message, &place).await;
             assert!(matches!(decision.code, 0 | 3 | 5 | 6 | 7 | 9 | 10), "{place}: {decision:?}");
             *codes.entry(decision.code).or_default() += 1;
+        }
+        // What ends every session is undone, or nobody would get any further.
+        if method.name == "DisableFSAFeature" {
+            let on = vec![(environments::Switch::FullStack, true)];
+            environments::set_switches(harness.core(), harness.env_id(), on).await.expect("switched on again");
         }
     }
     // Many of them are let through by the rules of the table, so that the handlers have to cope.

@@ -13,6 +13,7 @@ mod dev;
 mod doctor;
 mod domains;
 mod drain;
+mod environments;
 mod harness;
 mod health;
 mod hostile;
