@@ -397,19 +397,26 @@ async fn change(core: &Core, environment: EnvId, client_id: &str, change: Change
     Ok(())
 }
 
-/// Removes some of the clients of a deleted organization with their secrets; None when none is left. Apply the bump after the commit:
-/// their tokens are refused from then on.
-pub(crate) async fn purge_of_organization(tx: &mut Tx, organization: OrganizationId) -> Result<Option<Bump>> {
-    let sql = "SELECT client_id FROM clients WHERE organization_id = $1 ORDER BY key_id LIMIT 50";
-    let ids: Vec<(String,)> = tx.all(sql, &p![organization]).await?;
-    if ids.is_empty() {
+/// Disables all clients of an organization, however many, within the transaction that deletes it. Nothing, if it has none. Apply the
+/// bump after the commit: their tokens are refused from then on.
+pub(crate) async fn disable_of_organization(
+    tx: &mut Tx,
+    organization: OrganizationId,
+    valid_after: Timestamp,
+    now: Timestamp,
+) -> Result<Option<Bump>> {
+    let sql = "UPDATE clients SET enabled = 0, tokens_valid_after = $2, updated_at = $3 WHERE organization_id = $1";
+    if tx.execute(sql, &p![organization, valid_after, now]).await? == 0 {
         return Ok(None);
     }
-    for (client_id,) in &ids {
-        tx.execute("DELETE FROM client_secrets WHERE client_id = $1", &p![client_id]).await?;
-        tx.execute("DELETE FROM clients WHERE client_id = $1", &p![client_id]).await?;
-    }
     cache::bump(tx, cache::CLIENTS).await.map(Some).map_err(Error::from)
+}
+
+/// Removes up to 50 of the clients of a deleted organization with their secrets; how many, and the bump to apply after the commit.
+pub(crate) async fn purge_of_organization(tx: &mut Tx, organization: OrganizationId) -> Result<(u64, Option<Bump>)> {
+    let sql = "SELECT client_id, environment_id FROM clients WHERE organization_id = $1 ORDER BY key_id LIMIT $2";
+    let clients = machines::tx_rows(tx, sql, organization.0).await?;
+    machines::purge(tx, clients).await
 }
 
 /// The answer to an id that is no client of the environment.

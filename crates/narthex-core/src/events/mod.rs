@@ -54,6 +54,11 @@ impl Actor {
     /// The program itself: sweeps, seeds, expiry.
     pub const SYSTEM: Self = Self(Cow::Borrowed("system"));
 
+    /// One that was written down.
+    pub(crate) fn written(text: &str) -> Self {
+        Self(Cow::Owned(text.to_owned()))
+    }
+
     /// Kind and id.
     pub fn as_str(&self) -> &str {
         &self.0

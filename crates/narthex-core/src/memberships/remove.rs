@@ -1,5 +1,7 @@
 //! How a membership ends: by itself, with its user, or with its organization.
 
+use std::slice::Iter;
+
 use narthex_db::{Tx, p};
 
 use super::change::find;
@@ -14,8 +16,6 @@ use crate::organizations::{self, Organization, share};
 use crate::sessions;
 use crate::users::{self, Identity, User};
 
-/// Sessions that one transaction ends.
-const SESSIONS: i64 = 200;
 /// Memberships that one transaction of an organization's removal takes, each with its user.
 const CHUNK: i64 = 20;
 
@@ -30,47 +30,63 @@ pub async fn remove(
     cascade: bool,
 ) -> Result<()> {
     let (now, by) = (core.clock.now(), by.clone());
-    let (event, number) = (EventId::new(&core.ids), core.ids.next());
-    let (user, is_last, bumps) = core
+    // In the order of the events.
+    let (farewells, event, number) = (sessions::farewells(core), EventId::new(&core.ids), core.ids.next());
+    let actor = by.clone();
+    let (user, left, bumps) = core
         .db
         .write_for(share(environment), async move |tx| {
             let (organization, user, _) = find(tx, environment, organization, &identity).await?;
-            let mut bumps = end(tx, &organization, &user, &by, event, number, now).await?;
-            let mut more = i64::try_from(bumps.len()).is_ok_and(|ended| ended >= SESSIONS);
-            let is_last = !has_membership(tx, environment, user.id).await?;
-            if cascade && is_last {
-                let removal = users::remove(tx, &user, now).await?;
-                more |= !removal.is_done;
-                bumps.extend(removal.bumps);
+            let farewells = &mut farewells.iter();
+            let mut ended = end(tx, &organization, &user, &actor, (event, number), farewells, now).await?;
+            let goes = cascade && !has_membership(tx, environment, user.id).await?;
+            if goes {
+                let removal = users::remove(tx, &user, &actor, farewells, now).await?;
+                ended.is_whole &= removal.is_done;
+                ended.bumps.extend(removal.bumps);
             }
-            Ok::<_, Error>((user.id, more.then_some(cascade && is_last), bumps))
+            let left = match (ended.is_whole, goes) {
+                (true, _) => Left::Nothing,
+                (false, true) => Left::User,
+                (false, false) => Left::Sessions,
+            };
+            Ok::<_, Error>((user.id, left, ended.bumps))
         })
         .await?;
-    for bump in bumps {
-        core.caches.apply(bump);
-    }
-    // More sessions than one transaction ends.
-    match is_last {
-        None => Ok(()),
-        Some(true) => users::delete(core, environment, &Actor::SYSTEM, Identity::Id(user)).await,
-        Some(false) => end_sessions(core, environment, organization, user).await,
+    core.caches.apply_all(bumps);
+    match left {
+        Left::Nothing => Ok(()),
+        Left::User => users::delete(core, environment, &by, Identity::Id(user)).await,
+        Left::Sessions => end_sessions(core, environment, &by, organization, user).await,
     }
 }
 
-async fn end_sessions(core: &Core, environment: EnvId, organization: OrganizationId, user: UserId) -> Result<()> {
+/// What is more than one transaction does.
+enum Left {
+    Nothing,
+    Sessions,
+    User,
+}
+
+async fn end_sessions(
+    core: &Core,
+    environment: EnvId,
+    by: &Actor,
+    organization: OrganizationId,
+    user: UserId,
+) -> Result<()> {
+    let whose = sessions::Whose::Member(user, organization);
     loop {
-        let now = core.clock.now();
-        let bumps = core
+        let (now, by, farewells) = (core.clock.now(), by.clone(), sessions::farewells(core));
+        let ended = core
             .db
             .write_for(share(environment), async move |tx| {
-                sessions::revoke_of_user(tx, environment, user, Some(organization), SESSIONS, now).await
+                sessions::end_some(tx, environment, &by, whose, &mut farewells.iter(), now).await
             })
             .await?;
-        if bumps.is_empty() {
+        core.caches.apply_all(ended.bumps);
+        if ended.is_whole {
             return Ok(());
-        }
-        for bump in bumps {
-            core.caches.apply(bump);
         }
     }
 }
@@ -82,16 +98,20 @@ async fn has_membership(tx: &mut Tx, environment: EnvId, user: UserId) -> Result
     Ok(tx.opt::<(i64,)>(sql, &p![user, environment]).await?.is_some())
 }
 
+/// Ends the sessions in the organization, as many as there are `farewells`, and then the membership, with the numbers of its event and
+/// of the change of the total.
 async fn end(
     tx: &mut Tx,
     organization: &Organization,
     user: &User,
     by: &Actor,
-    event: EventId,
-    number: i64,
+    (event, number): (EventId, i64),
+    farewells: &mut Iter<'_, EventId>,
     now: Timestamp,
-) -> Result<Vec<Bump>> {
+) -> Result<Ended> {
     let environment = user.environment;
+    let whose = sessions::Whose::Member(user.id, organization.id);
+    let ended = sessions::end_some(tx, environment, by, whose, farewells, now).await?;
     store::delete(tx, environment, organization.id, user.id, number).await?;
     let view = users::view(tx, user.clone(), now).await?;
     let event = NewEvent {
@@ -105,13 +125,13 @@ async fn end(
     };
     users::append(tx, event, user.id).await?;
     let mut bumps = access::bump(tx, [user.id]).await?;
-    bumps.extend(sessions::revoke_of_user(tx, environment, user.id, Some(organization.id), SESSIONS, now).await?);
-    Ok(bumps)
+    bumps.extend(ended.bumps);
+    Ok(Ended { is_whole: ended.is_whole, bumps })
 }
 
-/// What a transaction has removed of a user's memberships.
+/// What a transaction has removed.
 pub(crate) struct Ended {
-    /// Whether none is left.
+    /// Whether nothing is left of what there was to remove.
     pub(crate) is_whole: bool,
     /// To apply after the commit.
     pub(crate) bumps: Vec<Bump>,
@@ -123,6 +143,7 @@ pub(crate) async fn remove_some(
     user: &User,
     by: &Actor,
     ids: &[EventId],
+    farewells: &mut Iter<'_, EventId>,
     now: Timestamp,
 ) -> Result<Ended> {
     let limit = i64::try_from(ids.len()).unwrap_or(0);
@@ -133,7 +154,7 @@ pub(crate) async fn remove_some(
         let id = organizations::Identity::Id(*organization);
         match organizations::load(tx, user.environment, &id).await? {
             Some(organization) => {
-                bumps.extend(end(tx, &organization, user, by, *event, event.0, now).await?);
+                bumps.extend(end(tx, &organization, user, by, (*event, event.0), farewells, now).await?.bumps);
             }
             // Gone already: what is left of it goes without an event.
             None => store::delete_uncounted(tx, user.environment, *organization, user.id).await?,
@@ -148,6 +169,8 @@ pub(crate) async fn purge(
     tx: &mut Tx,
     environment: EnvId,
     organization: OrganizationId,
+    by: &Actor,
+    farewells: &mut Iter<'_, EventId>,
     now: Timestamp,
 ) -> Result<(u64, Vec<Bump>)> {
     let sql = "SELECT user_id FROM memberships WHERE organization_id = $1 ORDER BY user_id LIMIT $2";
@@ -162,7 +185,7 @@ pub(crate) async fn purge(
         if !has_membership(tx, environment, member).await?
             && let Some(user) = users::load(tx, environment, &Identity::Id(member)).await?
         {
-            let removal = users::remove(tx, &user, now).await?;
+            let removal = users::remove(tx, &user, by, farewells, now).await?;
             bumps.extend(removal.bumps);
             if !removal.is_done {
                 break; // its membership stays, so that the next round finds it

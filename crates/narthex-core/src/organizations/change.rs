@@ -10,7 +10,7 @@ use super::{
     Feature, Identity, NewOrganization, Organization, OrganizationPatch, SessionPolicyChange, not_found, search, store,
     validation,
 };
-use crate::cache::{self, Bump};
+use crate::cache;
 use crate::clock::Timestamp;
 use crate::core::Core;
 use crate::environments::Environment;
@@ -20,9 +20,6 @@ use crate::idempotency::{self, IdempotencyKey};
 use crate::ids::{EnvId, EventId, OrganizationId};
 use crate::jobs::{self, Job, NewJob};
 use crate::{api_tokens, clients, counters, domains, memberships, portal_links, roles, sessions};
-
-/// Sessions that one transaction ends: each is a row and the version of its cache scope.
-const SESSIONS: i64 = 200;
 
 /// Name of the total.
 pub(super) const NOUN: &str = "organizations";
@@ -244,8 +241,8 @@ where
 /// Deletes an organization: from this moment it is not found, its external id and slug are free, and its sessions end. What else
 /// hangs on it, in any number, goes in jobs.
 pub async fn delete(core: &Core, environment: EnvId, by: &Actor, identity: Identity) -> Result<()> {
-    let (now, by) = (core.clock.now(), by.clone());
-    let (event_id, job_id) = (EventId::new(&core.ids), core.ids.next());
+    let (now, by, valid_after) = (core.clock.now(), by.clone(), core.clock.real_now());
+    let (event_id, job_id, farewells) = (EventId::new(&core.ids), core.ids.next(), sessions::farewells(core));
     let bumps = core
         .db
         .write_for(share(environment), async move |tx| {
@@ -257,14 +254,16 @@ pub async fn delete(core: &Core, environment: EnvId, by: &Actor, identity: Ident
             counters::add(tx, environment, NOUN, event_id.0, -1).await?;
             let deleted = new_event(event_id, &organization, events::ORGANIZATION_DELETED, &by, Some(now), now);
             events::append(tx, deleted).await?;
-            let payload = json!({ "organization": organization.id.to_string() });
+            let payload = json!({ "organization": organization.id.to_string(), "actor": by.as_str() });
             let job = NewJob { id: job_id, kind: &CASCADE, environment, payload, run_at: now };
             jobs::enqueue(tx, &job, now).await?;
             // At once, however many there are; the rows of API tokens go in jobs. The names of domains are free again likewise.
             let mut bumps = api_tokens::void_of_organization(tx, organization.id).await?;
             bumps.push(cache::bump(tx, &cache::organization_scope(organization.id)).await?);
             domains::purge(tx, organization.id).await?;
-            bumps.extend(end_access(tx, organization.id, now).await?);
+            bumps.extend(clients::disable_of_organization(tx, organization.id, valid_after, now).await?);
+            let all = sessions::Whose::Organization(organization.id);
+            bumps.extend(sessions::end_some(tx, environment, &by, all, &mut farewells.iter(), now).await?.bumps);
             Ok(bumps)
         })
         .await?;
@@ -274,28 +273,30 @@ pub async fn delete(core: &Core, environment: EnvId, by: &Actor, identity: Ident
     Ok(())
 }
 
-/// Ends sessions in an organization and its own clients, as many as one transaction may: the first part of a deletion goes with it, so
-/// that access ends when the organization does.
-async fn end_access(tx: &mut Tx, organization: OrganizationId, now: Timestamp) -> Result<Vec<Bump>> {
-    let mut bumps = sessions::revoke_of_organization(tx, organization, SESSIONS, now).await?;
-    bumps.extend(clients::purge_of_organization(tx, organization).await?);
-    Ok(bumps)
-}
-
 /// The job [`CASCADE`].
 pub async fn cascade(core: Arc<Core>, job: Job) -> Result<()> {
     let text = job.payload.get("organization").and_then(Value::as_str).unwrap_or_default();
     let organization =
         OrganizationId::parse(text).ok_or_else(|| Error::internal("a cascade without an organization"))?;
     let environment = job.environment;
+    let by = job.payload.get("actor").and_then(Value::as_str).map_or(Actor::SYSTEM, Actor::written);
     loop {
-        let now = core.clock.now();
+        let (now, by, farewells) = (core.clock.now(), by.clone(), sessions::farewells(&core));
         let (rows, bumps) = core
             .db
             .write_for(share(environment), async move |tx| {
-                let mut bumps = end_access(tx, organization, now).await?;
+                let farewells = &mut farewells.iter();
+                let all = sessions::Whose::Organization(organization);
+                let ended = sessions::end_some(tx, environment, &by, all, farewells, now).await?;
+                let mut bumps = ended.bumps;
+                if !ended.is_whole {
+                    return Ok((1, bumps));
+                }
+                let (mut rows, bump) = clients::purge_of_organization(tx, organization).await?;
+                bumps.extend(bump);
                 // Members first: roles that somebody holds cannot go.
-                let (mut rows, ended) = memberships::purge(tx, environment, organization, now).await?;
+                let (members, ended) = memberships::purge(tx, environment, organization, &by, farewells, now).await?;
+                rows += members;
                 bumps.extend(ended);
                 bumps.extend(api_tokens::purge_of_organization(tx, organization).await?);
                 rows += portal_links::purge(tx, organization).await? + domains::purge(tx, organization).await?;
@@ -308,9 +309,7 @@ pub async fn cascade(core: Arc<Core>, job: Job) -> Result<()> {
         if rows == 0 && bumps.is_empty() {
             return Ok(());
         }
-        for bump in bumps {
-            core.caches.apply(bump);
-        }
+        core.caches.apply_all(bumps);
     }
 }
 

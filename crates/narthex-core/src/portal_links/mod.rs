@@ -22,8 +22,8 @@ const REUSABLE: Duration = Duration::from_hours(7 * 24);
 const LISTED: i64 = 100;
 /// Rows that one transaction removes.
 const CHUNK: i64 = 250;
-/// Links that one transaction revokes together with the sessions that they opened.
-const REVOKED: i64 = 50;
+/// Sessions that one transaction ends.
+const SESSIONS: i64 = 200;
 
 /// A link, as its maker sees it once.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,64 +141,56 @@ pub async fn list(core: &Core, environment: EnvId, organization: OrganizationId)
         .await
 }
 
-/// Revokes all links of an organization; the sessions that they opened end.
+/// Revokes all links of an organization; the sessions that they, and earlier ones, opened end.
 pub async fn delete_all(core: &Core, environment: EnvId, organization: OrganizationId) -> Result<()> {
-    let now = core.clock.now();
     loop {
-        let (gone, bumps) = core
+        let now = core.clock.now();
+        let (is_whole, bumps) = core
             .db
             .write_for(organizations::share(environment), async move |tx| {
                 organizations::load(tx, environment, &Identity::Id(organization))
                     .await?
                     .ok_or_else(organizations::not_found)?;
-                let links: Vec<(PortalLinkId,)> = tx
-                    .all(
-                        "SELECT id FROM portal_links WHERE organization_id = $1 ORDER BY id LIMIT $2",
-                        &p![organization, REVOKED],
-                    )
-                    .await?;
-                let mut bumps = Vec::new();
-                for (link,) in &links {
-                    bumps.extend(sessions::revoke_of_portal_link(tx, *link, now).await?);
-                    tx.execute("DELETE FROM portal_links WHERE id = $1", &p![link]).await?;
-                }
-                Ok::<_, Error>((links.len(), bumps))
+                let links = purge(tx, organization).await?;
+                let (ended, bumps) =
+                    sessions::revoke_of_portal(tx, environment, organization, None, SESSIONS, now).await?;
+                Ok::<_, Error>((links < CHUNK.unsigned_abs() && ended < SESSIONS, bumps))
             })
             .await?;
-        for bump in bumps {
-            core.caches.apply(bump);
-        }
-        if gone == 0 {
+        core.caches.apply_all(bumps);
+        if is_whole {
             return Ok(());
         }
     }
 }
 
-/// Revokes one link of an organization; the sessions that it opened end.
+/// Revokes one link of an organization; the sessions that it opened end. A link that has expired or was used is none any more, so that
+/// only its sessions are left to end: NOT_FOUND where there is neither.
 pub async fn delete(core: &Core, environment: EnvId, organization: OrganizationId, link: PortalLinkId) -> Result<()> {
-    let now = core.clock.now();
-    let bumps = core
-        .db
-        .write_for(organizations::share(environment), async move |tx| {
-            // One that has expired or was used is no link any more, whether or not it has been swept.
-            let live: Option<(i64,)> = tx
-                .opt(
-                    "SELECT id FROM portal_links WHERE id = $1 AND organization_id = $2 AND environment_id = $3 AND expires_at > $4 \
-                     AND used_at IS NULL",
-                    &p![link, organization, environment, now.0],
-                )
-                .await?;
-            if live.is_none() {
-                return Err(Error::not_found(PortalLinkId::NOUN));
-            }
-            tx.execute("DELETE FROM portal_links WHERE id = $1", &p![link]).await?;
-            sessions::revoke_of_portal_link(tx, link, now).await
-        })
-        .await?;
-    for bump in bumps {
-        core.caches.apply(bump);
+    let mut found = false;
+    loop {
+        let now = core.clock.now();
+        let (gone, ended, bumps) = core
+            .db
+            .write_for(organizations::share(environment), async move |tx| {
+                let gone = tx
+                    .execute(
+                        "DELETE FROM portal_links WHERE id = $1 AND organization_id = $2 AND environment_id = $3 \
+                         AND expires_at > $4 AND used_at IS NULL",
+                        &p![link, organization, environment, now.0],
+                    )
+                    .await?;
+                let (ended, bumps) =
+                    sessions::revoke_of_portal(tx, environment, organization, Some(link), SESSIONS, now).await?;
+                Ok::<_, Error>((gone > 0, ended, bumps))
+            })
+            .await?;
+        core.caches.apply_all(bumps);
+        found |= gone || ended > 0;
+        if ended < SESSIONS {
+            return if found { Ok(()) } else { Err(Error::not_found(PortalLinkId::NOUN)) };
+        }
     }
-    Ok(())
 }
 
 /// Removes up to 250 links of an organization; how many.

@@ -1,16 +1,20 @@
-//! Ending users' sessions through the API.
+//! Ending users' sessions: through the API, and with what they rest on.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::slice::Iter;
 
 use narthex_db::{Tx, p};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::bump;
 use super::details::{COLUMNS, Details, Status, Stored, data, load};
 use crate::cache::{self, Bump};
 use crate::clock::Timestamp;
 use crate::core::Core;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::events::{self, Actor, NewEvent};
-use crate::ids::{EnvId, EventId, SessionId, UserId};
+use crate::ids::{EnvId, EventId, OrganizationId, SessionId, UserId};
 use crate::organizations::share;
 use crate::users;
 
@@ -29,7 +33,7 @@ pub async fn end(core: &Core, environment: EnvId, by: &Actor, id: SessionId, own
             }
             tx.execute("UPDATE sessions SET revoked_at = $2, ended_as = 1 WHERE id = $1", &p![id, now]).await?;
             let session = load(tx, environment, id).await?.ok_or_else(|| Error::not_found(SessionId::NOUN))?.at(now);
-            tell(tx, environment, &by, std::slice::from_ref(&session), &[event_id], now).await?;
+            tell(tx, environment, &by, std::slice::from_ref(&session), &mut [event_id].iter(), now).await?;
             Ok::<_, Error>((session, Some(bump(tx, id).await?)))
         })
         .await?;
@@ -39,61 +43,140 @@ pub async fn end(core: &Core, environment: EnvId, by: &Actor, id: SessionId, own
     Ok(session)
 }
 
-/// Revokes every live session of a user, all or none; those that it revoked, newest first. NOT_FOUND if the environment has no such
-/// user.
+/// Revokes every live session of a user; those that it revoked, newest first. NOT_FOUND if the environment has no such user.
+///
+/// Up to a hundred end together, in one transaction; of more, some may have ended where the call fails, and are not counted when it is
+/// made again. Of several calls at once each session is counted by one.
 pub async fn end_all(core: &Core, environment: EnvId, by: &Actor, user: UserId) -> Result<Vec<Details>> {
-    let (now, by, ids) = (core.clock.now(), by.clone(), core.ids.clone());
-    let (sessions, bumps) = core
-        .db
-        .write_for(share(environment), async move |tx| {
-            users::load(tx, environment, &users::Identity::Id(user)).await?.ok_or_else(users::not_found)?;
-            let sql = format!(
-                "UPDATE sessions SET revoked_at = $1, ended_as = 1 WHERE environment_id = $2 AND user_id = $3 AND kind = 1 \
-                 AND revoked_at IS NULL AND expires_at > $1 AND (idle_expires_at IS NULL OR idle_expires_at > $1) RETURNING {COLUMNS}"
-            );
-            let ended: Vec<Stored> = tx.all(&sql, &p![now, environment, user]).await?;
-            let mut sessions: Vec<Details> = ended.into_iter().map(|session| session.at(now)).collect();
-            sessions.sort_unstable_by_key(|session| std::cmp::Reverse(session.id));
-            // How many there are is known here only; a run that is made again draws new numbers.
-            let events: Vec<EventId> = sessions.iter().map(|_| EventId::new(&ids)).collect();
-            tell(tx, environment, &by, &sessions, &events, now).await?;
-            let bumps = bump_each(tx, &sessions).await?;
-            Ok::<_, Error>((sessions, bumps))
-        })
-        .await?;
-    for bump in bumps {
-        core.caches.apply(bump);
+    let mut all = Vec::new();
+    loop {
+        let (now, by, ids) = (core.clock.now(), by.clone(), ids(core));
+        let ended = core
+            .db
+            .write_for(share(environment), async move |tx| {
+                users::load(tx, environment, &users::Identity::Id(user)).await?.ok_or_else(users::not_found)?;
+                end_some(tx, environment, &by, Whose::User(user), &mut ids.iter(), now).await
+            })
+            .await;
+        match ended {
+            // The user went with the rest.
+            Err(error) if error.kind() == Kind::NotFound && !all.is_empty() => return Ok(all),
+            Err(error) => return Err(error),
+            Ok(ended) => {
+                core.caches.apply_all(ended.bumps);
+                all.extend(ended.sessions);
+                if ended.is_whole {
+                    all.sort_unstable_by_key(|session| std::cmp::Reverse(session.id));
+                    return Ok(all);
+                }
+            }
+        }
     }
-    Ok(sessions)
 }
 
-/// Raises the version of each scope that the sessions are in once, in one order for everybody.
-async fn bump_each(tx: &mut Tx, sessions: &[Details]) -> Result<Vec<Bump>> {
-    let mut scopes: Vec<String> = sessions.iter().map(|session| cache::session_scope(session.id)).collect();
-    scopes.sort_unstable();
-    scopes.dedup();
-    let mut bumps = Vec::with_capacity(scopes.len());
-    for scope in scopes {
-        bumps.push(cache::bump(tx, &scope).await?);
-    }
-    Ok(bumps)
+/// Sessions that one transaction ends: each is a row, an event with its jobs, and a row that says whom the event is about.
+const MOST: usize = 100;
+
+/// Numbers for the events of the sessions that one transaction may end, made outside of it.
+pub(crate) fn ids(core: &Core) -> Vec<EventId> {
+    (0..MOST).map(|_| EventId::new(&core.ids)).collect()
 }
 
-/// Writes `user.logout` for sessions of one user that have just ended. Without the user there is nobody to tell of: users go
-/// together with their sessions.
+/// Whose sessions end.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Whose {
+    /// All of a user.
+    User(UserId),
+    /// Those of a user in an organization.
+    Member(UserId, OrganizationId),
+    /// All in an organization, its portal's too.
+    Organization(OrganizationId),
+}
+
+/// What a transaction has ended.
+pub(crate) struct Ended {
+    /// Users' sessions.
+    pub(crate) sessions: Vec<Details>,
+    /// Whether none is left.
+    pub(crate) is_whole: bool,
+    /// To apply after the commit.
+    pub(crate) bumps: Vec<Bump>,
+}
+
+/// Revokes live sessions, newest first, within the transaction that ends what they rest on, and tells of each: as many as there are
+/// `ids`, which it takes. Sessions that nobody is signed in with have no event.
+pub(crate) async fn end_some(
+    tx: &mut Tx,
+    environment: EnvId,
+    by: &Actor,
+    whose: Whose,
+    ids: &mut Iter<'_, EventId>,
+    now: Timestamp,
+) -> Result<Ended> {
+    let (condition, mut values) = match whose {
+        Whose::User(user) => ("user_id = $4", p![user].to_vec()),
+        Whose::Member(user, organization) => ("user_id = $4 AND organization_id = $5", p![user, organization].to_vec()),
+        Whose::Organization(organization) => ("organization_id = $4", p![organization].to_vec()),
+    };
+    let limit = ids.len();
+    let mut all = p![now, environment, i64::try_from(limit).unwrap_or(i64::MAX)].to_vec();
+    all.append(&mut values);
+    let live = format!(
+        "SELECT id FROM sessions WHERE environment_id = $2 AND {condition} AND revoked_at IS NULL AND expires_at > $1 \
+         AND (idle_expires_at IS NULL OR idle_expires_at > $1)"
+    );
+    let sql = format!(
+        "UPDATE sessions SET revoked_at = $1, ended_as = 1 WHERE id IN ({live} AND kind = 1 ORDER BY id DESC LIMIT $3) \
+         RETURNING {COLUMNS}"
+    );
+    let ended: Vec<Stored> = tx.all(&sql, &all).await?;
+    let mut sessions: Vec<Details> = ended.into_iter().map(|session| session.at(now)).collect();
+    sessions.sort_unstable_by_key(|session| std::cmp::Reverse(session.id));
+    tell(tx, environment, by, &sessions, ids, now).await?;
+    let mut count = sessions.len();
+    let mut ended: Vec<SessionId> = sessions.iter().map(|session| session.id).collect();
+    if matches!(whose, Whose::Organization(_)) {
+        let sql = format!(
+            "UPDATE sessions SET revoked_at = $1, ended_as = 1 WHERE id IN ({live} AND kind <> 1 ORDER BY id DESC LIMIT $3) \
+             RETURNING id"
+        );
+        let others: Vec<(SessionId,)> = tx.all(&sql, &all).await?;
+        count = count.max(others.len());
+        ended.extend(others.into_iter().map(|(id,)| id));
+    }
+    let bumps = bump_each(tx, ended).await?;
+    Ok(Ended { sessions, is_whole: count < limit, bumps })
+}
+
+/// Raises the version of each scope that the sessions are in once.
+pub(super) async fn bump_each(tx: &mut Tx, sessions: impl IntoIterator<Item = SessionId>) -> Result<Vec<Bump>> {
+    let scopes = sessions.into_iter().map(cache::session_scope).collect();
+    cache::bump_all(tx, scopes).await.map_err(Error::from)
+}
+
+/// Writes `user.logout` for sessions that have just ended. Without the user there is nobody to tell of: users go together with their
+/// sessions.
 async fn tell(
     tx: &mut Tx,
     environment: EnvId,
     by: &Actor,
     sessions: &[Details],
-    ids: &[EventId],
+    ids: &mut Iter<'_, EventId>,
     now: Timestamp,
 ) -> Result<()> {
-    let Some(first) = sessions.first() else { return Ok(()) };
-    let Some(user) = users::load(tx, environment, &users::Identity::Id(first.user)).await? else { return Ok(()) };
-    let view = users::view(tx, user, now).await?;
-    let user = users::data(&view.user, &view.identities);
+    let mut known: HashMap<UserId, Option<Value>> = HashMap::new();
     for (session, id) in sessions.iter().zip(ids) {
+        if let Entry::Vacant(unknown) = known.entry(session.user) {
+            let user = users::load(tx, environment, &users::Identity::Id(session.user)).await?;
+            unknown.insert(match user {
+                Some(user) => {
+                    let view = users::view(tx, user, now).await?;
+                    Some(users::data(&view.user, &view.identities))
+                }
+                None => None,
+            });
+        }
+        let Some(Some(user)) = known.get(&session.user) else { continue };
         let event = NewEvent {
             id: *id,
             environment,

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 pub use cookie::{COOKIE, NewCookie, by_cookie};
 pub use details::{AuthenticatedClient, Description, Details, Device, Location, Status, describe};
+pub(crate) use end::{Whose, end_some, ids as farewells};
 pub use end::{end, end_all};
 pub use list::{Filter, LIST, list, of_browser};
 pub use policy::{Lifetimes, policy_for};
@@ -271,63 +272,27 @@ pub async fn revoke(core: &Core, environment: EnvId, id: SessionId) -> Result<()
     Ok(())
 }
 
-/// Ends the sessions that a portal link opened, within the transaction that revokes the link. Apply the bumps after the commit.
-pub async fn revoke_of_portal_link(tx: &mut Tx, link: PortalLinkId, now: Timestamp) -> Result<Vec<Bump>> {
-    let sql = "UPDATE sessions SET revoked_at = $1 WHERE portal_link_id = $2 AND revoked_at IS NULL RETURNING id";
-    let ended: Vec<(SessionId,)> = tx.all(sql, &p![now, link]).await?;
-    let mut bumps = Vec::with_capacity(ended.len());
-    for (id,) in ended {
-        bumps.push(bump(tx, id).await?);
-    }
-    Ok(bumps)
-}
-
-/// Ends up to `limit` live sessions in an organization, within the transaction that deletes it. Apply the bumps after the commit.
-pub async fn revoke_of_organization(
-    tx: &mut Tx,
-    organization: OrganizationId,
-    limit: i64,
-    now: Timestamp,
-) -> Result<Vec<Bump>> {
-    let sql = "UPDATE sessions SET revoked_at = $1 WHERE id IN \
-               (SELECT id FROM sessions WHERE organization_id = $2 AND revoked_at IS NULL ORDER BY id LIMIT $3) RETURNING id";
-    let ended: Vec<(SessionId,)> = tx.all(sql, &p![now, organization, limit]).await?;
-    let mut bumps = Vec::with_capacity(ended.len());
-    for (id,) in ended {
-        bumps.push(bump(tx, id).await?);
-    }
-    Ok(bumps)
-}
-
-/// Ends up to `limit` live sessions of a user, in one organization or in all, within the transaction that ends what they rest on.
-/// Apply the bumps after the commit.
-pub async fn revoke_of_user(
+/// Ends up to `limit` live portal sessions of an organization, of one link or of all, within the transaction that revokes the link; how
+/// many. A link of one use is gone long before its session: the session itself knows it. Apply the bumps after the commit.
+pub(crate) async fn revoke_of_portal(
     tx: &mut Tx,
     environment: EnvId,
-    user: UserId,
-    organization: Option<OrganizationId>,
+    organization: OrganizationId,
+    link: Option<PortalLinkId>,
     limit: i64,
     now: Timestamp,
-) -> Result<Vec<Bump>> {
-    let ended: Vec<(SessionId,)> = match organization {
-        None => {
-            let sql = "UPDATE sessions SET revoked_at = $1 WHERE id IN \
-                       (SELECT id FROM sessions WHERE environment_id = $2 AND user_id = $3 AND revoked_at IS NULL \
-                       ORDER BY id LIMIT $4) RETURNING id";
-            tx.all(sql, &p![now, environment, user, limit]).await?
-        }
-        Some(organization) => {
-            let sql = "UPDATE sessions SET revoked_at = $1 WHERE id IN \
-                       (SELECT id FROM sessions WHERE environment_id = $2 AND user_id = $3 AND organization_id = $5 \
-                       AND revoked_at IS NULL ORDER BY id LIMIT $4) RETURNING id";
-            tx.all(sql, &p![now, environment, user, limit, organization]).await?
-        }
-    };
-    let mut bumps = Vec::with_capacity(ended.len());
-    for (id,) in ended {
-        bumps.push(bump(tx, id).await?);
-    }
-    Ok(bumps)
+) -> Result<(i64, Vec<Bump>)> {
+    let (by_link, mut values) = ("AND portal_link_id = $5 ", p![now, environment, organization, limit].to_vec());
+    values.extend(link.map(Into::into));
+    let sql = format!(
+        "UPDATE sessions SET revoked_at = $1, ended_as = 1 WHERE id IN \
+         (SELECT id FROM sessions WHERE environment_id = $2 AND organization_id = $3 AND kind = 2 {}AND revoked_at IS NULL \
+         AND expires_at > $1 ORDER BY id LIMIT $4) RETURNING id",
+        if link.is_some() { by_link } else { "" }
+    );
+    let ended: Vec<(SessionId,)> = tx.all(&sql, &values).await?;
+    let count = i64::try_from(ended.len()).unwrap_or(i64::MAX);
+    Ok((count, end::bump_each(tx, ended.into_iter().map(|(id,)| id)).await?))
 }
 
 async fn bump(tx: &mut Tx, id: SessionId) -> Result<Bump> {

@@ -1,6 +1,7 @@
 //! How a user goes: at once as far as anybody can see; their traces in stored events a day later, when deliveries of the last ones
 //! have had their time.
 
+use std::slice::Iter;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use super::{Identity, NOUN, User, not_found, search, store};
 use crate::cache::Bump;
 use crate::clock::Timestamp;
 use crate::core::Core;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::events::{self, Actor};
 use crate::ids::{EnvId, EventId, UserId};
 use crate::jobs::{self, Job, NewJob};
@@ -28,8 +29,6 @@ pub const ERASE: jobs::Kind = jobs::Kind {
 
 /// How long the events of a deleted user stay whole: their deliveries are tried again for about that long.
 const GRACE: Duration = Duration::from_hours(24);
-/// Sessions that one transaction ends.
-const SESSIONS: i64 = 100;
 /// Memberships that one transaction removes, each with an event and its jobs.
 const MEMBERSHIPS: i64 = 40;
 /// Events that one transaction rewrites, each with two more rows.
@@ -39,26 +38,31 @@ const EVENTS: i64 = 100;
 /// NOT_FOUND.
 pub async fn delete(core: &Core, environment: EnvId, by: &Actor, identity: Identity) -> Result<()> {
     let mut user = None;
-    let found = store::load(&mut *core.db.reader().await?, environment, &identity).await?;
-    if let Some(found) = found {
-        // Each session that ends is told of, as long as there is a user to tell about.
-        match sessions::end_all(core, environment, by, found.id).await {
-            Err(error) if error.kind() != Kind::NotFound => return Err(error),
-            _ => {}
-        }
-    }
     loop {
         let (now, by) = (core.clock.now(), by.clone());
         // What an earlier round has begun goes on by id: an external id may belong to somebody else by now.
         let target = user.map_or_else(|| identity.clone(), Identity::Id);
+        // In the order of the events.
+        let farewells = sessions::farewells(core);
         let ids: Vec<EventId> = (0..MEMBERSHIPS).map(|_| EventId::new(&core.ids)).collect();
         let (found, removal) = core
             .db
             .write_for(share(environment), async move |tx| {
                 let Some(user) = store::load(tx, environment, &target).await? else { return Ok((None, None)) };
-                let some = memberships::remove_some(tx, &user, &by, &ids, now).await?;
-                let mut removal =
-                    if some.is_whole { remove(tx, &user, now).await? } else { Removal::later(Vec::new()) };
+                let farewells = &mut farewells.iter();
+                // First, so that whoever is told of a session's end still knows the membership.
+                let all = sessions::Whose::User(user.id);
+                let ended = sessions::end_some(tx, environment, &by, all, farewells, now).await?;
+                if !ended.is_whole {
+                    return Ok((Some(user.id), Some(Removal::later(ended.bumps))));
+                }
+                let some = memberships::remove_some(tx, &user, &by, &ids, farewells, now).await?;
+                let mut removal = if some.is_whole {
+                    remove(tx, &user, &by, farewells, now).await?
+                } else {
+                    Removal::later(Vec::new())
+                };
+                removal.bumps.extend(ended.bumps);
                 removal.bumps.extend(some.bumps);
                 Ok::<_, Error>((Some(user.id), Some(removal)))
             })
@@ -70,9 +74,7 @@ pub async fn delete(core: &Core, environment: EnvId, by: &Actor, identity: Ident
             };
         };
         user = found;
-        for bump in removal.bumps {
-            core.caches.apply(bump);
-        }
+        core.caches.apply_all(removal.bumps);
         if removal.is_done {
             return Ok(());
         }
@@ -93,12 +95,21 @@ impl Removal {
     }
 }
 
-/// Removes a user without memberships: ends the sessions, then deletes the row and writes the job that erases the traces.
-pub(crate) async fn remove(tx: &mut Tx, user: &User, now: Timestamp) -> Result<Removal> {
-    let mut bumps = sessions::revoke_of_user(tx, user.environment, user.id, None, SESSIONS, now).await?;
+/// Removes a user without memberships: ends the sessions, as many as there are ids for the events that tell of it, then deletes the
+/// row and writes the job that erases the traces.
+pub(crate) async fn remove(
+    tx: &mut Tx,
+    user: &User,
+    by: &Actor,
+    farewells: &mut Iter<'_, EventId>,
+    now: Timestamp,
+) -> Result<Removal> {
+    let all = sessions::Whose::User(user.id);
+    let ended = sessions::end_some(tx, user.environment, by, all, farewells, now).await?;
+    let mut bumps = ended.bumps;
     let tokens = api_tokens::purge_of_user(tx, user.environment, user.id).await?;
     let consents = consents::purge_of_user(tx, user.environment, user.id).await?;
-    let is_whole = i64::try_from(bumps.len()).is_ok_and(|ended| ended < SESSIONS) && tokens.is_empty() && consents == 0;
+    let is_whole = ended.is_whole && tokens.is_empty() && consents == 0;
     bumps.extend(tokens);
     if !is_whole {
         return Ok(Removal::later(bumps));

@@ -10,7 +10,7 @@ use narthex_core::organizations::{self, Identity, NewOrganization};
 use narthex_core::pages::PageRequest;
 use narthex_core::testing::TestCore;
 use narthex_core::tokens::{ClientCredentials, OAuthCode};
-use narthex_core::{Error, Kind};
+use narthex_core::{Error, Kind, jobs};
 use narthex_db::{Engine, p};
 use serde_json::json;
 
@@ -278,12 +278,24 @@ narthex_db::on_each_engine! { &narthex_core::schema::Schema::new().migrations();
     async fn m2m_01_the_clients_of_a_deleted_organization_are_refused_at_once(db: TestDb) {
         let node = node(db).await;
         let acme = organization(&node, &node.dev).await;
-        let made = create(&node, acme, full()).await.unwrap();
-        let id = made.client.client_id.clone();
-        let token = issue(&node, &node.dev, credentials(&id, &secret(&made))).await.unwrap().access_token;
+        // More than one transaction removes; the newest would be the last to go.
+        let mut made = Vec::new();
+        for _ in 0..60 {
+            made.push(create(&node, acme, full()).await.unwrap());
+        }
+        let mut tokens = Vec::new();
+        for made in [&made[0], &made[59]] {
+            let credentials = credentials(&made.client.client_id, &secret(made));
+            tokens.push(issue(&node, &node.dev, credentials).await.unwrap().access_token);
+        }
         organizations::delete(&node, node.dev.id, &Actor::SYSTEM, Identity::Id(acme)).await.unwrap();
-        assert_unauthenticated(&caller(&node, &node.dev, &token).await, "its organization is gone");
-        assert_eq!(issue(&node, &node.dev, credentials(&id, &secret(&made))).await.unwrap_err().code, OAuthCode::InvalidClient);
+        for (made, token) in [(&made[0], &tokens[0]), (&made[59], &tokens[1])] {
+            assert_unauthenticated(&caller(&node, &node.dev, token).await, "its organization is gone");
+            let refused = issue(&node, &node.dev, credentials(&made.client.client_id, &secret(made))).await.unwrap_err();
+            assert_eq!(refused.code, OAuthCode::InvalidClient);
+        }
+        jobs::drain(&node.core).await.unwrap();
+        assert!(clients::get(&node, node.dev.id, &made[59].client.client_id).await.unwrap().is_none());
     }
 
     async fn m2m_01_no_secret_stands_in_the_database_in_plain(db: TestDb) {

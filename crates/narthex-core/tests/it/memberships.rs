@@ -11,6 +11,7 @@ use narthex_core::schema::Schema;
 use narthex_core::sessions::{self, NewSession};
 use narthex_core::users::{self, Identity, UserManagement};
 use narthex_core::{Error, Kind, jobs};
+use serde_json::{Value, json};
 
 use crate::fixture::{assert_invalid, assert_not_found};
 use crate::people::{
@@ -111,19 +112,28 @@ narthex_db::on_each_engine! { &Schema::new().migrations();
         };
         let (here, there) = (open(acme).await, open(bolt).await);
         let ended = async |session| sessions::get(f.core(), f.env(), session).await.unwrap().unwrap().revoked_at.is_some();
+        let told = async || {
+            let events = f.events().await.into_iter().filter(|event| event.kind == "user.logout");
+            let told = events.map(|event| serde_json::from_str::<Value>(&event.body).unwrap()["data"]["user_session"].clone());
+            told.map(|told| (told["session_id"].as_str().unwrap().to_owned(), told["status"].clone())).collect::<Vec<_>>()
+        };
         let remove = async |organization, cascade| {
             memberships::remove(f.core(), f.env(), &f.by, organization, Identity::Id(ann), cascade).await
         };
         remove(acme, true).await.unwrap();
         assert!(ended(here).await && !ended(there).await);
+        assert_eq!(told().await, [(here.to_string(), json!("REVOKED"))], "and the one that goes on is not told of");
         assert_eq!(f.get(ann).await.unwrap().memberships.len(), 1);
         assert_not_found(remove(acme, true).await);
         remove(bolt, false).await.unwrap();
         assert!(ended(there).await);
+        assert_eq!(told().await.len(), 2);
         assert!(f.get(ann).await.unwrap().memberships.is_empty(), "kept");
         f.add(existing(acme, Identity::Id(ann))).await.unwrap();
+        let nowhere = sessions::open(f.core(), f.env(), NewSession::browser(ann, None, DAY)).await.unwrap().id;
         remove(acme, true).await.unwrap();
         assert_not_found(f.get(ann).await);
+        assert_eq!(told().await[2..], [(nowhere.to_string(), json!("REVOKED"))], "with the user everything goes");
         f.delete(Identity::Id(ann)).await.unwrap();
         assert_not_found(remove(acme, true).await);
         assert_eq!(f.number("SELECT COUNT(*) FROM membership_roles").await, 0);
@@ -267,9 +277,17 @@ narthex_db::on_each_engine! { &Schema::new().migrations();
         }
         f.add(invited(acme, "waiting@example.com")).await.unwrap();
         let session = sessions::open(f.core(), f.env(), NewSession::browser(only[0], None, DAY)).await.unwrap().id;
+        let of_both = sessions::open(f.core(), f.env(), NewSession::browser(both, Some(acme), DAY)).await.unwrap().id;
+        let portal = sessions::open(f.core(), f.env(), NewSession::portal(acme, None, vec![], DAY)).await.unwrap().id;
         let before = f.event_types().await.len();
         organizations::delete(f.core(), f.env(), &f.by, Organization::Id(acme)).await.unwrap();
         assert_eq!(f.get(both).await.unwrap().memberships.len(), 1, "from this moment on");
+        for ended in [of_both, portal] {
+            assert!(sessions::get(f.core(), f.env(), ended).await.unwrap().unwrap().revoked_at.is_some());
+        }
+        let events = f.events().await;
+        assert_eq!(events[before..].iter().map(|event| event.kind.as_str()).collect::<Vec<_>>(), ["user.logout"]);
+        assert!(events[before].body.contains(&of_both.to_string()));
         jobs::drain(f.core()).await.unwrap();
         for id in &only {
             assert_not_found(f.get(*id).await);
@@ -280,7 +298,8 @@ narthex_db::on_each_engine! { &Schema::new().migrations();
         assert_eq!(f.number("SELECT COUNT(*) FROM membership_roles").await, 1);
         assert_eq!(f.number("SELECT COUNT(*) FROM invitation_tokens").await, 0);
         assert_eq!(f.number("SELECT COUNT(*) FROM roles WHERE organization_id IS NOT NULL").await, 0);
-        assert_eq!(f.event_types().await.len(), before, "no event per member");
+        let logouts = vec!["logout"; 2];
+        assert_eq!(f.event_types().await[before..], logouts, "one per session, none per member");
         let page = users::list(f.core(), f.env(), &PageRequest::default()).await.unwrap();
         assert_eq!((page.total, page.items[0].user.id), (1, both));
         f.node.clock.advance(DAY);

@@ -329,10 +329,15 @@ narthex_db::on_each_engine! { &Schema::new().migrations();
             clients::add_secret(&node, node.dev.id, node.dev.kind, &client.client_id, "test").await.unwrap();
             ids.push((made.id, client.client_id));
         }
-        let exists = async |id: &str| clients::get(&node, node.dev.id, id).await.unwrap().is_some();
-        assert!(exists(&ids[0].1).await && exists(&ids[1].1).await);
+        let enabled = async |id: &str| clients::get(&node, node.dev.id, id).await.unwrap().map(|client| client.enabled);
+        assert_eq!((enabled(&ids[0].1).await, enabled(&ids[1].1).await), (Some(true), Some(true)));
         organizations::delete(&node, node.dev.id, &by, Identity::Id(ids[0].0)).await.unwrap();
-        assert!(!exists(&ids[0].1).await && exists(&ids[1].1).await);
+        assert_eq!((enabled(&ids[0].1).await, enabled(&ids[1].1).await), (Some(false), Some(true)));
+        jobs::drain(&node.core).await.unwrap();
+        assert_eq!((enabled(&ids[0].1).await, enabled(&ids[1].1).await), (None, Some(true)));
+        let count = "SELECT COUNT(*) FROM client_secrets WHERE client_id NOT IN (SELECT client_id FROM clients)";
+        let left = node.db.read(async move |tx| tx.one::<(i64,)>(count, &[]).await).await.unwrap();
+        assert_eq!(left, (0,));
     }
 }
 

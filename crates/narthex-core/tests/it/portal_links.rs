@@ -81,9 +81,39 @@ narthex_db::on_each_engine! { &Schema::new().migrations();
 
         portal_links::delete_all(&f.core, f.env(), made.id).await.unwrap();
         assert!(!live(two).await);
+        assert_eq!(f.event_types().await.len(), 2, "nobody was signed in with them");
         assert_not_found(portal_links::delete(&f.core, f.env(), made.id, third).await);
         assert_eq!(portal_links::list(&f.core, f.env(), other.id).await.unwrap().len(), 1);
         assert_not_found(portal_links::delete_all(&f.core, EnvId(1), made.id).await);
+    }
+
+    async fn ctl_56_sessions_end_with_their_link_long_after_the_link_itself_is_gone(db: TestDb) {
+        let f = Fixture::on(db).await;
+        let (made, other) = (f.organization("Acme").await, f.organization("Other").await);
+        let generate = async || {
+            portal_links::generate(&f.core, &f.environment, &f.by, made.id, vec![], Life::SingleUse).await.unwrap().id
+        };
+        let open = async |link| {
+            let portal = NewSession::portal(made.id, Some(link), vec![], Duration::from_hours(6));
+            sessions::open(&f.core, f.env(), portal).await.unwrap().id
+        };
+        let live = async |session| sessions::get(&f.core, f.env(), session).await.unwrap().unwrap().is_live(f.core.clock.now());
+        let (first, second) = (generate().await, generate().await);
+        let (one, two) = (open(first).await, open(second).await);
+        f.core.clock.advance(Duration::from_mins(5));
+        jobs::drain(&f.core).await.unwrap();
+        assert_eq!(f.number("SELECT COUNT(*) FROM portal_links").await, 0, "swept");
+        assert!(live(one).await && live(two).await);
+        assert_not_found(portal_links::delete(&f.core, f.env(), other.id, first).await);
+        assert_not_found(portal_links::delete(&f.core, EnvId(1), made.id, first).await);
+        assert!(live(one).await, "of somebody else, nothing ends");
+        portal_links::delete(&f.core, f.env(), made.id, first).await.unwrap();
+        assert!(!live(one).await && live(two).await);
+        assert_not_found(portal_links::delete(&f.core, f.env(), made.id, first).await);
+        portal_links::delete_all(&f.core, f.env(), other.id).await.unwrap();
+        assert!(live(two).await);
+        portal_links::delete_all(&f.core, f.env(), made.id).await.unwrap();
+        assert!(!live(two).await);
     }
 
     async fn org_17_links_go_with_their_organization_however_many(db: TestDb) {

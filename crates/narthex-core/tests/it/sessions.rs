@@ -263,6 +263,34 @@ narthex_db::on_each_engine! { &Schema::new().migrations();
         assert_eq!(get(&f, of_bob).await.unwrap().status, Status::Revoked);
     }
 
+    async fn ses_06_more_sessions_than_one_transaction_ends_are_all_ended_and_counted_once(db: TestDb) {
+        let f = People::on(db).await;
+        let acme = f.organization("Acme").await;
+        let ann = f.member(acme, "ann@example.com").await.user.id;
+        let mut rows: Vec<_> =
+            (0..450).map(|_| NewSession::browser(ann, Some(acme), HOUR).build(f.core(), f.env())).collect();
+        // What has run out by itself stays so.
+        rows[7].expires_at = f.core().clock.now();
+        let out = rows[7].id;
+        f.node.db.write(async move |tx| {
+            for row in &rows { sessions::insert(tx, row).await?; }
+            Ok::<_, Error>(())
+        }).await.unwrap();
+        let mut tasks = tokio::task::JoinSet::new();
+        for _ in 0..2 {
+            let (core, environment) = (f.core().clone(), f.env());
+            tasks.spawn(async move { sessions::end_all(&core, environment, &Actor::SYSTEM, ann).await.unwrap() });
+        }
+        let counted = tasks.join_all().await;
+        assert!(counted.iter().all(|ended| ended.is_sorted_by(|a, b| a.id > b.id)), "newest first");
+        let mut ids: Vec<_> = counted.iter().flatten().map(|session| session.id).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!((ids.len(), counted.iter().map(Vec::len).sum::<usize>()), (449, 449), "each by one of them");
+        assert_eq!(f.event_types().await.iter().filter(|kind| *kind == "logout").count(), 449);
+        assert_eq!(get(&f, out).await.unwrap().status, Status::Expired);
+    }
+
     async fn ses_06_each_session_is_counted_by_one_of_many_at_once(db: TestDb) {
         let f = People::on(db).await;
         let acme = f.organization("Acme").await;

@@ -234,6 +234,7 @@ narthex_db::on_each_engine! { &Schema::new().migrations();
         }).await.unwrap();
         f.delete(Identity::Id(ann)).await.unwrap();
         assert_eq!(f.number("SELECT COUNT(*) FROM sessions WHERE user_id IS NOT NULL AND revoked_at IS NULL").await, 0);
+        assert_eq!(f.event_types().await.iter().filter(|kind| *kind == "logout").count(), 230);
         assert_eq!(f.number("SELECT COUNT(*) FROM memberships").await, 0);
         assert_eq!(f.event_types().await.iter().filter(|kind| kind.ends_with("deleted")).count(), 46);
     }
