@@ -29,6 +29,7 @@ CREATE TABLE auth_requests (
 ) STRICT;
 CREATE INDEX auth_requests_expiry ON auth_requests (expires_at);
 CREATE INDEX auth_requests_user ON auth_requests (user_id) WHERE user_id IS NOT NULL;
+CREATE INDEX auth_requests_email ON auth_requests (environment_id, email) WHERE email IS NOT NULL;
 
 -- What went wrong before the application was known, for the error page.
 CREATE TABLE auth_errors (

@@ -41,7 +41,12 @@ pub struct CoreOptions {
     pub dns: Arc<dyn Dns>,
     /// Who takes mails.
     pub mailer: Arc<dyn Mailer>,
+    /// Test users that an environment may have.
+    pub test_user_limit: usize,
 }
+
+/// Test users that an environment may have unless the operator says otherwise (login methods reference §14).
+pub const TEST_USER_LIMIT: usize = 5;
 
 impl CoreOptions {
     /// The usual: real time and randomness, migrations applied; nobody to ask for DNS records, nobody who takes mails.
@@ -55,6 +60,7 @@ impl CoreOptions {
             key_pairs: KeyPairs::Generated,
             dns: Arc::new(NoDns),
             mailer: Arc::new(NoMailer),
+            test_user_limit: TEST_USER_LIMIT,
         }
     }
 }
@@ -79,6 +85,8 @@ pub struct Core {
     pub dns: Arc<dyn Dns>,
     /// Who takes mails.
     pub mailer: Arc<dyn Mailer>,
+    /// Test users that an environment may have.
+    pub test_user_limit: usize,
     pub(crate) key_pairs: KeyPairs,
     pub(crate) last_used: LastUsed,
     pub(crate) api_tokens_used: api_tokens::LastUsed,
@@ -95,7 +103,7 @@ impl Core {
 
     /// [`Core::open`] on a database that is open already.
     pub async fn start(db: Db, options: CoreOptions) -> Result<Arc<Self>> {
-        let CoreOptions { master_key, clock, random, migrate, key_pairs, dns, mailer, .. } = options;
+        let CoreOptions { master_key, clock, random, migrate, key_pairs, dns, mailer, test_user_limit, .. } = options;
         let schema = Schema::new();
         if migrate {
             db.migrate(&schema.migrations()).await?;
@@ -117,6 +125,7 @@ impl Core {
             node: Arc::new(node),
             dns,
             mailer,
+            test_user_limit,
             key_pairs,
             last_used: LastUsed::default(),
             api_tokens_used: api_tokens::LastUsed::default(),

@@ -3,11 +3,13 @@
 
 pub mod api_tokens;
 pub mod assets;
+pub mod auth_log;
 pub mod branding;
 pub mod cache;
 pub mod caller;
 pub mod clients;
 pub mod clock;
+pub mod connections;
 pub mod consents;
 pub mod core;
 pub mod counters;
@@ -26,11 +28,13 @@ mod json;
 pub mod keys;
 mod listing;
 pub mod mailer;
+pub mod login;
 pub mod members;
 pub mod memberships;
 pub mod nodes;
 pub mod organizations;
 pub mod pages;
+pub mod passwordless;
 pub mod permissions;
 pub mod portal_links;
 pub mod random;

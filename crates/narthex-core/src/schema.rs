@@ -41,6 +41,7 @@ const MIGRATIONS: &[(u32, &str, Text)] = &[
     (42, "domains", Text::Both(include_str!("../migrations/0042_domains.sql"))),
     (50, "sign_in", Text::Both(include_str!("../migrations/0050_sign_in.sql"))),
     (51, "emails", Text::Both(include_str!("../migrations/0051_emails.sql"))),
+    (52, "passwordless", Text::Both(include_str!("../migrations/0052_passwordless.sql"))),
     (54, "grants", Text::Both(include_str!("../migrations/0054_grants.sql"))),
     (55, "settings", Text::Both(include_str!("../migrations/0055_settings.sql"))),
 ];

@@ -12,6 +12,7 @@ pub mod health;
 pub mod limits;
 pub mod listen;
 pub mod logging;
+mod login;
 pub mod metrics;
 mod metrics_page;
 pub mod oauth;

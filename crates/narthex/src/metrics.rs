@@ -18,6 +18,11 @@ pub enum Route {
     Keys,
     OpenIdConfiguration,
     OAuthMetadata,
+    Authorize,
+    ResourceAuthorize,
+    LoginPages,
+    MagicLink,
+    Invitation,
     Healthz,
     Readyz,
     GrpcHealth,
@@ -30,11 +35,16 @@ pub enum Route {
 }
 
 impl Route {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 18] = [
         Self::Token,
         Self::Keys,
         Self::OpenIdConfiguration,
         Self::OAuthMetadata,
+        Self::Authorize,
+        Self::ResourceAuthorize,
+        Self::LoginPages,
+        Self::MagicLink,
+        Self::Invitation,
         Self::Healthz,
         Self::Readyz,
         Self::GrpcHealth,
@@ -53,6 +63,11 @@ impl Route {
             Self::Keys => "/keys",
             Self::OpenIdConfiguration => "/.well-known/openid-configuration",
             Self::OAuthMetadata => "/.well-known/oauth-authorization-server",
+            Self::Authorize => "/oauth/authorize",
+            Self::ResourceAuthorize => "/resources/{resource_id}/oauth/authorize",
+            Self::LoginPages => "/a/{page}",
+            Self::MagicLink => "/magicLink/{token}",
+            Self::Invitation => "/invite/{secret}",
             Self::Healthz => "/healthz",
             Self::Readyz => "/readyz",
             Self::GrpcHealth => "/grpc.health.v1.Health",

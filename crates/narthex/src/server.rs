@@ -16,7 +16,7 @@ use crate::listen::proxies::Proxies;
 use crate::listen::{Door, Peer, Service};
 use crate::metrics::{Route, Row};
 use crate::reply::{self, Body};
-use crate::{dev, health, metrics_page, oauth, pages, uploads};
+use crate::{dev, health, login, metrics_page, oauth, pages, uploads};
 
 /// Answers every request of every listener.
 pub struct Server {
@@ -108,6 +108,10 @@ impl Server {
             (Route::Assets, Some(_)) => pages::serve_asset(request.method(), request.uri().path()),
             (Route::Uploads, Some(environment)) => uploads::serve(&self.state.core, environment, request).await,
             (Route::Dev, Some(_)) => dev::serve(&self.state, request, peer).await,
+            (
+                Route::Authorize | Route::ResourceAuthorize | Route::LoginPages | Route::MagicLink | Route::Invitation,
+                Some(environment),
+            ) => login::serve(&self.state, environment, route, request, client).await,
             _ => reply::not_found(),
         };
         (environment, response)
@@ -250,8 +254,13 @@ fn route(path: &str, door: Door) -> Option<Route> {
         "/healthz" => Some(Route::Healthz),
         "/readyz" => Some(Route::Readyz),
         "/metrics" if door == Door::DevPlain => Some(Route::Dev),
+        "/oauth/authorize" => Some(Route::Authorize),
         path if path.starts_with(pages::ASSETS) => Some(Route::Assets),
         path if path.starts_with(uploads::PREFIX) => Some(Route::Uploads),
+        path if path.starts_with("/a/") => Some(Route::LoginPages),
+        path if path.starts_with("/magicLink/") => Some(Route::MagicLink),
+        path if path.starts_with("/invite/") => Some(Route::Invitation),
+        path if path.starts_with("/resources/") && path.ends_with("/oauth/authorize") => Some(Route::ResourceAuthorize),
         path if path.starts_with(health::GRPC_PREFIX) => Some(Route::GrpcHealth),
         path if door.is_dev() && (path == "/dev" || path.starts_with("/dev/")) => Some(Route::Dev),
         _ => None,
@@ -270,10 +279,19 @@ fn single_slashes(path: &str) -> String {
 
 /// The one Host of a request: the authority of its target, else its Host header. Two of them are none.
 pub fn host<B>(request: &Request<B>) -> Option<&str> {
-    if let Some(authority) = request.uri().authority() {
+    host_in(request.uri(), request.headers())
+}
+
+/// [`host`] of a request that has been taken apart.
+pub fn host_of(parts: &http::request::Parts) -> Option<&str> {
+    host_in(&parts.uri, &parts.headers)
+}
+
+fn host_in<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
+    if let Some(authority) = uri.authority() {
         return Some(authority.as_str());
     }
-    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let mut hosts = headers.get_all(header::HOST).iter();
     let host = hosts.next()?.to_str().ok()?;
     if hosts.next().is_some() { None } else { Some(host) }
 }

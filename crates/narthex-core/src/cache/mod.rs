@@ -19,13 +19,15 @@ use aws_lc_rs::rsa;
 use crate::api_tokens::Known;
 use crate::branding::Settings;
 use crate::clients::Client;
+use crate::connections::LoginMethods;
 use crate::environments::Environment;
-use crate::ids::{DataKeyId, EnvId, MemberId, OrganizationId, RoleId, SessionId, SigningKeyId, UserId};
+use crate::environments::test_users::TestUsers;
+use crate::ids::{DataKeyId, EnvId, GrantId, MemberId, OrganizationId, RoleId, SessionId, SigningKeyId, UserId};
 use crate::keys::KeySet;
 use crate::members::Member;
 use crate::memberships::Held;
 use crate::roles::Allowed;
-use crate::seal::DataKey;
+use crate::seal::{DataKey, MacKey};
 use crate::sessions::Session;
 use crate::tokens::Verified;
 use crate::users::UserManagement;
@@ -34,6 +36,8 @@ use crate::users::UserManagement;
 pub const ENVIRONMENTS: &str = "environments";
 /// Scope of clients and their secrets.
 pub const CLIENTS: &str = "clients";
+/// Scope of connections.
+pub const CONNECTIONS: &str = "connections";
 /// Scope of signing keys.
 pub const SIGNING_KEYS: &str = "signing_keys";
 /// Scope of data keys.
@@ -73,6 +77,18 @@ pub(crate) fn organization_scope(organization: OrganizationId) -> String {
     format!("memberships/{}", slot(organization.0, MEMBERSHIP_SCOPES))
 }
 
+/// Grants end one by one as well.
+const GRANT_SCOPES: u64 = 64;
+
+/// The scope of a grant.
+pub(crate) fn grant_scope(grant: GrantId) -> String {
+    format!("grants/{}", grant_slot(grant))
+}
+
+fn grant_slot(grant: GrantId) -> usize {
+    slot(grant.0, GRANT_SCOPES)
+}
+
 /// API tokens are changed one by one too, and are spread likewise.
 const API_TOKEN_SCOPES: usize = 64;
 
@@ -99,8 +115,12 @@ pub struct Caches {
     pub(crate) user_management: RowCache<EnvId, UserManagement>,
     pub(crate) branding: RowCache<EnvId, Settings>,
     pub(crate) clients: RowCache<String, Client>,
+    pub(crate) login_methods: RowCache<EnvId, LoginMethods>,
+    pub(crate) test_users: RowCache<EnvId, TestUsers>,
     pub(crate) key_sets: RowCache<EnvId, KeySet>,
     pub(crate) sessions: RowCache<SessionId, Session>,
+    /// Grants that count, with their environments.
+    pub(crate) grants: RowCache<GrantId, EnvId>,
     pub(crate) members: RowCache<MemberId, Member>,
     /// Organizations that exist, with their environments.
     pub(crate) organizations: RowCache<OrganizationId, EnvId>,
@@ -111,6 +131,8 @@ pub struct Caches {
     pub(crate) active_data_keys: RowCache<EnvId, DataKeyId>,
     /// Opened data keys: what an id stands for never changes.
     pub(crate) data_keys: Generations<DataKeyId, Arc<DataKey>>,
+    /// Opened keys for low-entropy secrets: likewise.
+    pub(crate) mac_keys: Generations<EnvId, Arc<MacKey>>,
     /// Parsed private keys: likewise.
     pub(crate) private_keys: Generations<SigningKeyId, Arc<rsa::KeyPair>>,
     /// Access tokens whose signature has been verified, by SHA-256. They hold claims, never decisions.
@@ -121,6 +143,7 @@ impl Caches {
     pub(crate) fn new(epochs: &Arc<Epochs>) -> Self {
         let sessions: Vec<String> = (0..SESSION_SCOPES).map(|slot| format!("sessions/{slot}")).collect();
         let memberships: Vec<String> = (0..MEMBERSHIP_SCOPES).map(|slot| format!("memberships/{slot}")).collect();
+        let grants: Vec<String> = (0..GRANT_SCOPES).map(|slot| format!("grants/{slot}")).collect();
         let api_tokens: Vec<String> = api_token_scopes().collect();
         Self {
             epochs: Arc::clone(epochs),
@@ -130,8 +153,11 @@ impl Caches {
             user_management: RowCache::new(epochs, ENVIRONMENTS, 1_024),
             branding: RowCache::new(epochs, ENVIRONMENTS, 1_024),
             clients: RowCache::new(epochs, CLIENTS, 8_192),
+            login_methods: RowCache::new(epochs, CONNECTIONS, 1_024),
+            test_users: RowCache::new(epochs, ENVIRONMENTS, 1_024),
             key_sets: RowCache::new(epochs, SIGNING_KEYS, 1_024),
             sessions: RowCache::spread(epochs, &sessions, |session| session_slot(*session), 8_192),
+            grants: RowCache::spread(epochs, &grants, |grant| grant_slot(*grant), 8_192),
             members: RowCache::new(epochs, MEMBERS, 1_024),
             organizations: RowCache::spread(epochs, &memberships, |id| slot(id.0, MEMBERSHIP_SCOPES), 8_192),
             memberships: RowCache::spread(epochs, &memberships, |(_, user)| slot(user.0, MEMBERSHIP_SCOPES), 8_192),
@@ -139,6 +165,7 @@ impl Caches {
             api_tokens: RowCache::spread(epochs, &api_tokens, api_token_slot, 8_192),
             active_data_keys: RowCache::new(epochs, DATA_KEYS, 1_024),
             data_keys: Generations::new(2_048),
+            mac_keys: Generations::new(1_024),
             private_keys: Generations::new(1_024),
             tokens: Generations::new(8_192),
         }
@@ -155,16 +182,19 @@ impl Caches {
     }
 
     /// How often each cache had what was asked for, by its name.
-    pub fn lookups(&self) -> [(&'static str, Lookups); 17] {
-        [
+    pub fn lookups(&self) -> Vec<(&'static str, Lookups)> {
+        vec![
             ("environments", self.environments.lookups()),
             ("hosts", self.hosts.lookups()),
             ("system_environment", self.system_environment.lookups()),
             ("user_management", self.user_management.lookups()),
             ("branding", self.branding.lookups()),
             ("clients", self.clients.lookups()),
+            ("login_methods", self.login_methods.lookups()),
+            ("test_users", self.test_users.lookups()),
             ("key_sets", self.key_sets.lookups()),
             ("sessions", self.sessions.lookups()),
+            ("grants", self.grants.lookups()),
             ("members", self.members.lookups()),
             ("organizations", self.organizations.lookups()),
             ("memberships", self.memberships.lookups()),
@@ -172,6 +202,7 @@ impl Caches {
             ("api_tokens", self.api_tokens.lookups()),
             ("active_data_keys", self.active_data_keys.lookups()),
             ("data_keys", self.data_keys.lookups()),
+            ("mac_keys", self.mac_keys.lookups()),
             ("private_keys", self.private_keys.lookups()),
             ("tokens", self.tokens.lookups()),
         ]

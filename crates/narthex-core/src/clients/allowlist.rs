@@ -4,10 +4,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
-use super::get;
+use super::{Client, get};
 use crate::core::Core;
 use crate::error::{Error, Kind, Result, Violation};
 use crate::ids::EnvId;
+use crate::tokens::{OAuthCode, TokenError};
 
 /// Networks of one list.
 const MOST: usize = 100;
@@ -123,6 +124,17 @@ fn mask4(prefix: u8) -> u32 {
 
 fn mask6(prefix: u8) -> u128 {
     u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0)
+}
+
+/// Refuses a client of a token endpoint that may not be used from `address`. Asked after its secret: who does not know it learns nothing
+/// about addresses.
+pub(crate) fn admit(client: &Client, address: Option<IpAddr>) -> Result<(), TokenError> {
+    match (&client.ip_allowlist, address) {
+        (Some(list), Some(address)) if !list.admits(address) => {
+            Err(TokenError::new(OAuthCode::AddressNotAllowed, "the client may not be used from this address"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Whether a client may call the API from `address`: PERMISSION_DENIED if its list says no.

@@ -10,6 +10,7 @@ pub(crate) mod validation;
 
 use std::sync::Arc;
 
+pub(crate) use allowlist::admit;
 pub use allowlist::{Cidr, Family, IpAllowlist, check_address, family_of};
 pub(crate) use secrets::insert as insert_secret;
 pub use secrets::{
@@ -204,6 +205,11 @@ pub struct Client {
 }
 
 impl Client {
+    /// How tokens and other servers name it: by the URL of the document that describes it, where there is one.
+    pub fn oauth_id(&self) -> &str {
+        if self.origin == ClientOrigin::MetadataDocument { &self.metadata_uri } else { &self.client_id }
+    }
+
     /// Whether it may call the management API with its own credentials (control plane reference §2.2).
     pub fn may_use_api(&self) -> bool {
         match self.kind {
@@ -325,6 +331,16 @@ pub async fn get(core: &Core, environment: EnvId, client_id: &str) -> Result<Opt
     let client = core.caches.clients.get(&key, load).await?;
     // Ids are unique over all environments; an id of another one is nobody here.
     Ok(client.filter(|client| client.environment == environment))
+}
+
+/// The environment's own application, which is there from the start.
+pub async fn default_application(core: &Core, environment: EnvId) -> Result<Option<Arc<Client>>> {
+    let sql = "SELECT client_id FROM clients WHERE environment_id = $1 AND is_default = 1";
+    let found: Option<(String,)> = core.db.reader().await?.opt(sql, &p![environment]).await?;
+    match found {
+        Some((client_id,)) => get(core, environment, &client_id).await,
+        None => Ok(None),
+    }
 }
 
 /// A client as the database has it now, with the last uses of its secrets, which the cache may not have.

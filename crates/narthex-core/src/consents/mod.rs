@@ -131,8 +131,30 @@ pub async fn grant(core: &Core, environment: EnvId, grant: Grant) -> Result<Cons
 
 /// The consent that a user has given to a client of a resource.
 pub async fn find(core: &Core, environment: EnvId, client_id: &str, subject: &str) -> Result<Option<Consent>> {
+    find_in(&mut *core.db.reader().await?, environment, client_id, subject).await
+}
+
+/// [`find`] within a transaction.
+pub(crate) async fn find_in(
+    tx: &mut Tx,
+    environment: EnvId,
+    client_id: &str,
+    subject: &str,
+) -> Result<Option<Consent>> {
     let sql = format!("SELECT {COLUMNS} FROM consents WHERE client_id = $1 AND subject = $2 AND environment_id = $3");
-    Ok(core.db.reader().await?.opt(&sql, &p![client_id, subject, environment]).await?)
+    Ok(tx.opt(&sql, &p![client_id, subject, environment]).await?)
+}
+
+/// The scopes that a user lets a client of a resource act with; None without a consent.
+pub(crate) async fn given(
+    tx: &mut Tx,
+    environment: EnvId,
+    client_id: &str,
+    subject: &str,
+) -> Result<Option<Vec<String>>> {
+    let sql = "SELECT scopes FROM consents WHERE client_id = $1 AND subject = $2 AND environment_id = $3";
+    let Some((text,)) = tx.opt::<(String,)>(sql, &p![client_id, subject, environment]).await? else { return Ok(None) };
+    serde_json::from_str(&text).map(Some).map_err(Error::internal)
 }
 
 /// Consents to the clients of a resource: all, those whose external user id contains `search` in any case, or those of the

@@ -4,6 +4,7 @@ mod change;
 mod context;
 mod settings;
 mod store;
+pub mod test_users;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -59,6 +59,11 @@ impl Actor {
         Self(Cow::Owned(text.to_owned()))
     }
 
+    /// A user, by what they do on the pages.
+    pub fn user(user: crate::ids::UserId) -> Self {
+        Self(Cow::Owned(format!("user:{user}")))
+    }
+
     /// Kind and id.
     pub fn as_str(&self) -> &str {
         &self.0

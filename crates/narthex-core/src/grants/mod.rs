@@ -1,9 +1,20 @@
 //! Grants: what a login has allowed a client, from the code to the last refresh token (oauth-oidc reference §6). A grant is one row;
 //! whatever is issued from it can be ended through it.
 
+mod client;
+mod exchange;
+mod issue;
+mod person;
+mod refresh;
+mod scope;
 mod store;
+mod token;
 
-use narthex_db::Tx;
+pub use client::Presented;
+pub use exchange::{CodeExchange, exchange};
+pub use refresh::{Refresh, refresh};
+
+use narthex_db::{Tx, p};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
@@ -111,8 +122,8 @@ pub struct NewCode {
 impl NewCode {
     /// A random one.
     pub fn new(core: &Core) -> Self {
-        let code = core.random.base62(CODE_LENGTH);
-        Self { id: GrantId::new(&core.ids), hash: sha256(code.as_bytes()), code: Secret::new(code) }
+        let text = core.random.base62(CODE_LENGTH);
+        Self { id: GrantId::new(&core.ids), hash: sha256(text.as_bytes()), code: Secret::new(text) }
     }
 
     /// The code, for the redirect to the client.
@@ -135,4 +146,14 @@ pub async fn issue_code(
     now: Timestamp,
 ) -> Result<()> {
     store::insert(tx, environment, authorization, code.id, &code.hash, now).await
+}
+
+/// Whether a grant of the environment still counts: what was issued from it counts no longer than it.
+pub(crate) async fn is_live(core: &Core, environment: EnvId, id: GrantId) -> Result<bool> {
+    let load = async {
+        let sql = "SELECT environment_id FROM grants WHERE id = $1 AND revoked_at IS NULL";
+        Ok(core.db.reader().await?.opt::<(EnvId,)>(sql, &p![id]).await?.map(|(environment,)| environment))
+    };
+    let found = core.caches.grants.get(&id, load).await?;
+    Ok(found.is_some_and(|found| *found == environment))
 }

@@ -71,7 +71,7 @@ macro_rules! expired {
 
 const HOUR: Duration = Duration::from_hours(1);
 
-static SWEEPS: [Periodic; 15] = [
+const SWEEPS: &[Periodic] = &[
     Periodic {
         name: "counters",
         every: Duration::from_secs(5),
@@ -92,6 +92,9 @@ static SWEEPS: [Periodic; 15] = [
     },
     expired!("invitation_tokens", "token_hash", HOUR),
     expired!("mail_outbox", "id", HOUR),
+    expired!("grants", "id", Duration::from_mins(1)),
+    expired!("auth_requests", "id", Duration::from_mins(5)),
+    expired!("auth_errors", "id", HOUR),
     expired!("event_subjects", "user_id, event_id", HOUR),
     expired!("event_redactions", "event_id", HOUR),
     expired!("portal_links", "id", Duration::from_mins(1)),
@@ -99,6 +102,9 @@ static SWEEPS: [Periodic; 15] = [
     expired!("deleted_organizations", "id", HOUR),
     expired!("assets", "id", Duration::from_mins(15)),
     expired!("operator_links", "token_hash", HOUR),
+    expired!("passwordless_requests", "id", Duration::from_mins(5)),
+    expired!("passwordless_sends", "id", Duration::from_mins(1)),
+    expired!("auth_log", "id", HOUR),
     Periodic {
         name: "registered_clients",
         every: HOUR,

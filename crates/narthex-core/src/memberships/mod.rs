@@ -3,6 +3,7 @@
 mod access;
 mod add;
 mod change;
+mod join;
 mod remove;
 mod seats;
 mod store;
@@ -14,6 +15,7 @@ pub use access::{Access, access};
 pub(crate) use access::{Held, bump};
 pub use add::{Addition, Subject, add};
 pub use change::{assign_roles, permissions_of, remove_role, roles_of, update};
+pub(crate) use join::{accept, join, of_user};
 pub use remove::remove;
 pub(crate) use remove::{purge, remove_some};
 pub(crate) use seats::take as take_seat;

@@ -2,11 +2,13 @@
 //! environments' keys are sealed by a master key that lives outside the database.
 
 mod data_keys;
+mod mac_keys;
 mod master;
 mod secret;
 
 pub(crate) use data_keys::DataKeyRow;
 pub use data_keys::{DataKey, NewDataKey, active_data_key, rewrap};
+pub(crate) use mac_keys::{MacKey, mac_key};
 pub use master::{Keyring, MasterKey, MasterKeySource};
 pub use secret::Secret;
 

@@ -1,5 +1,5 @@
-//! What every new environment has (control plane reference §4.2): keys, roles and permissions, a default client, and in DEV
-//! an organization to try things with.
+//! What every new environment has (control plane reference §4.2): keys, roles and permissions, a default client, ways to sign in, and in
+//! DEV an organization to try things with.
 
 use std::sync::Arc;
 
@@ -7,11 +7,12 @@ use narthex_db::{Tx, p};
 
 use crate::clients::{self, Client, ClientKind, NewClient, NewSecret};
 use crate::clock::Timestamp;
+use crate::connections;
 use crate::core::Core;
 use crate::environments::{self, EnvironmentKind, NewEnvironment};
 use crate::error::Result;
 use crate::events::Actor;
-use crate::ids::{PermissionId, RoleId};
+use crate::ids::{ConnectionId, PermissionId, RoleId};
 use crate::keys::{self, NewSigningKey};
 use crate::organizations::{self, Creation, NewOrganization};
 use crate::seal::{NewDataKey, Secret};
@@ -56,6 +57,7 @@ pub struct EnvironmentSeed {
     secret: NewSecret,
     roles: [RoleId; 2],
     permissions: Vec<PermissionId>,
+    connections: [ConnectionId; 2],
     test_organization: Option<Arc<Creation>>,
     now: Timestamp,
 }
@@ -80,13 +82,25 @@ impl EnvironmentSeed {
         };
         let permissions = PERMISSIONS.iter().map(|_| PermissionId::new(&core.ids)).collect();
         let roles = [RoleId::new(&core.ids), RoleId::new(&core.ids)];
+        let connections = [ConnectionId::new(&core.ids), ConnectionId::new(&core.ids)];
         let test_organization = if is_dev {
             let organization = NewOrganization::named(TEST_ORGANIZATION);
             Some(Arc::new(organizations::prepare(core, environment.id, &Actor::SYSTEM, organization, None)?))
         } else {
             None
         };
-        Ok(Self { environment, data_key, signing_key, client: new, secret, roles, permissions, test_organization, now })
+        Ok(Self {
+            environment,
+            data_key,
+            signing_key,
+            client: new,
+            secret,
+            roles,
+            permissions,
+            connections,
+            test_organization,
+            now,
+        })
     }
 
     /// The default client, for what a seed file says of it beyond its id and secret.
@@ -114,6 +128,7 @@ impl EnvironmentSeed {
             secret: self.secret.record.clone(),
             roles: self.roles,
             permissions: self.permissions.clone(),
+            connections: self.connections,
             test_organization: self.test_organization.clone(),
             now: self.now,
         }
@@ -130,6 +145,7 @@ pub(crate) struct EnvironmentRows {
     secret: clients::StoredSecret,
     roles: [RoleId; 2],
     permissions: Vec<PermissionId>,
+    connections: [ConnectionId; 2],
     test_organization: Option<Arc<Creation>>,
     now: Timestamp,
 }
@@ -143,6 +159,7 @@ impl EnvironmentRows {
         clients::insert(tx, &self.client).await?;
         clients::insert_secret(tx, &self.client, &self.secret).await?;
         self.insert_roles(tx).await?;
+        connections::insert_first(tx, self.environment.id, self.connections, self.now).await?;
         if let Some(organization) = &self.test_organization {
             organization.write(tx).await?;
         }

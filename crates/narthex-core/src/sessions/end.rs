@@ -43,6 +43,29 @@ pub async fn end(core: &Core, environment: EnvId, by: &Actor, id: SessionId, own
     Ok(session)
 }
 
+/// Ends a session as its user wishes: its status is `logout`. One that has ended already stays as it is, and so does one that the
+/// environment does not have.
+pub async fn log_out(core: &Core, environment: EnvId, by: &Actor, id: SessionId) -> Result<()> {
+    let (now, by, event_id) = (core.clock.now(), by.clone(), EventId::new(&core.ids));
+    let bump = core
+        .db
+        .write_for(share(environment), async move |tx| {
+            let live = load(tx, environment, id).await?.map(|session| session.at(now));
+            if live.is_none_or(|session| session.status != Status::Active) {
+                return Ok(None);
+            }
+            tx.execute("UPDATE sessions SET revoked_at = $2, ended_as = 2 WHERE id = $1", &p![id, now]).await?;
+            let session = load(tx, environment, id).await?.ok_or_else(|| Error::not_found(SessionId::NOUN))?.at(now);
+            tell(tx, environment, &by, std::slice::from_ref(&session), &mut [event_id].iter(), now).await?;
+            Ok::<_, Error>(Some(bump(tx, id).await?))
+        })
+        .await?;
+    if let Some(bump) = bump {
+        core.caches.apply(bump);
+    }
+    Ok(())
+}
+
 /// Revokes every live session of a user; those that it revoked, newest first. NOT_FOUND if the environment has no such user.
 ///
 /// Up to a hundred end together, in one transaction; of more, some may have ended where the call fails, and are not counted when it is

@@ -1,19 +1,24 @@
 //! Sessions: what a token names with `sid`, so that it can be ended before it expires.
 
+mod activity;
 mod cookie;
 mod details;
 mod device;
 mod end;
+mod enter;
 mod list;
 mod policy;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use activity::extend;
+pub(crate) use activity::{enter_client, live};
 pub use cookie::{COOKIE, NewCookie, by_cookie};
 pub use details::{AuthenticatedClient, Description, Details, Device, Location, Status, describe};
 pub(crate) use end::{Whose, end_some, ids as farewells};
-pub use end::{end, end_all};
+pub use end::{end, end_all, log_out};
+pub use enter::{Entered, Entry, NewEntry, enter};
 pub use list::{Filter, LIST, list, of_browser};
 pub use policy::{Lifetimes, policy_for};
 
@@ -88,6 +93,13 @@ impl Session {
     }
 }
 
+impl Session {
+    /// Whether nothing but its idle time has run out.
+    fn looks_idle(&self, now: Timestamp) -> bool {
+        self.revoked_at.is_none() && now < self.expires_at && self.idle_expires_at.is_some_and(|end| now >= end)
+    }
+}
+
 /// A session to be opened; make one with a function named after its kind.
 #[derive(Debug, Clone)]
 pub struct NewSession {
@@ -142,9 +154,12 @@ impl NewSession {
 
     /// The row, for a transaction that does more than open a session.
     pub fn build(self, core: &Core, environment: EnvId) -> Session {
-        let now = core.clock.now();
+        self.at(environment, SessionId::new(&core.ids), core.clock.now())
+    }
+
+    fn at(self, environment: EnvId, id: SessionId, now: Timestamp) -> Session {
         Session {
-            id: SessionId::new(&core.ids),
+            id,
             environment,
             kind: self.kind,
             user: self.user,
@@ -244,12 +259,24 @@ pub async fn insert(tx: &mut Tx, session: &Session) -> Result<()> {
 
 /// A session of an environment, live or not.
 pub async fn get(core: &Core, environment: EnvId, id: SessionId) -> Result<Option<Arc<Session>>> {
-    let load = async {
+    let load = async || {
         let sql = format!("SELECT {COLUMNS} FROM sessions WHERE id = $1");
         Ok(core.db.reader().await?.opt::<Session>(&sql, &p![id]).await?)
     };
-    let session = core.caches.sessions.get(&id, load).await?;
+    let mut session = core.caches.sessions.get(&id, load()).await?;
+    // Use pushes the end of the idle time back and tells nobody: what looks idle here may have been used elsewhere.
+    let now = core.clock.now();
+    if session.as_ref().is_some_and(|session| session.looks_idle(now)) {
+        session = core.caches.sessions.reload(&id, load()).await?;
+    }
     Ok(session.filter(|session| session.environment == environment))
+}
+
+/// A live browser session as the transaction finds it.
+pub(crate) async fn live_in(tx: &mut Tx, environment: EnvId, id: SessionId, now: Timestamp) -> Result<Option<Session>> {
+    let sql = format!("SELECT {COLUMNS} FROM sessions WHERE id = $1 AND environment_id = $2 AND kind = 1");
+    let session: Option<Session> = tx.opt(&sql, &p![id, environment]).await?;
+    Ok(session.filter(|session| session.is_live(now)))
 }
 
 /// Ends a session; its tokens are refused from now on, on other nodes within a second. Ending one twice changes nothing. NOT_FOUND if

@@ -9,9 +9,9 @@ use crate::clients::{self, ClientKind};
 use crate::core::Core;
 use crate::environments::{self, AuthenticationMode, Environment};
 use crate::error::{Error, Kind, Result};
-use crate::ids::{ConnectedAccountId, OrganizationId, SessionId, UserId, WorkspaceId};
+use crate::ids::{ConnectedAccountId, GrantId, OrganizationId, SessionId, UserId, WorkspaceId};
 use crate::sessions::{self, Session, SessionKind};
-use crate::{members, memberships, permissions};
+use crate::{grants, members, memberships, permissions};
 
 /// Who sends these bearer tokens to `host_environment`, and the environment the call is for.
 ///
@@ -59,10 +59,12 @@ async fn authenticate_one(
     }
     let caller = if claims.sid.is_some() {
         session_caller(core, host, claims).await?
+    } else if claims.grant_id.is_some() {
+        // Of an environment without sessions, or for a resource: good for the customer's API, whatever its `sub` says.
+        return Err(wrong_kind());
     } else if claims.client_id.as_deref() == Some(claims.sub.as_str()) {
         client_caller(core, host, claims).await?
     } else {
-        // A user's token of an environment without sessions: good for the customer's API.
         return Err(wrong_kind());
     };
     Ok((caller, Arc::clone(host)))
@@ -105,7 +107,8 @@ async fn live_session(core: &Core, environment: &Environment, claims: &AccessCla
 
 async fn session_caller(core: &Core, host: &Environment, claims: &AccessClaims) -> Result<Caller> {
     let session = live_session(core, host, claims).await?;
-    let for_pages = claims.aud.iter().any(|audience| audience == UI_AUDIENCE);
+    // What an application or a resource got is not for the pages, whatever a resource calls itself.
+    let for_pages = claims.grant_id.is_none() && claims.aud.iter().any(|audience| audience == UI_AUDIENCE);
     match session.kind {
         SessionKind::Browser => {
             check_mode(host)?;
@@ -191,7 +194,13 @@ async fn application(core: &Core, host: &Environment, claims: &AccessClaims) -> 
     if !client.enabled {
         return Err(Error::unauthenticated("Token revoked"));
     }
-    if client.kind.is_application() && claims.aud == [client_id] { Ok(()) } else { Err(wrong_kind()) }
+    if !client.kind.is_application() || claims.aud != [client_id] {
+        return Err(wrong_kind());
+    }
+    match parse(claims.grant_id.as_deref(), GrantId::parse) {
+        Some(grant) if !grants::is_live(core, host.id, grant).await? => Err(Error::unauthenticated("Token revoked")),
+        _ => Ok(()),
+    }
 }
 
 async fn operator(

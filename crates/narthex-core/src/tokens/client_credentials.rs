@@ -1,9 +1,12 @@
 //! `grant_type=client_credentials` (RFC 6749 §4.4; oauth-oidc reference §6.2).
 
 use std::borrow::Cow;
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
+
+use narthex_db::DbError;
 
 use super::{AccessClaims, sign_access};
 use crate::clients::{self, Client, ClientKind};
@@ -36,7 +39,6 @@ pub struct ClientCredentials {
 }
 
 /// A token answer.
-#[derive(Debug)]
 pub struct IssuedToken {
     /// The JWT.
     pub access_token: String,
@@ -44,6 +46,20 @@ pub struct IssuedToken {
     pub expires_in: i64,
     /// Granted scopes, space separated.
     pub scope: String,
+    /// Who has signed in, where somebody has.
+    pub id_token: Option<String>,
+    /// What gets the next tokens, where that was granted.
+    pub refresh_token: Option<String>,
+}
+
+/// Tokens are shown to whoever asked for them, and to no log.
+impl fmt::Debug for IssuedToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IssuedToken")
+            .field("expires_in", &self.expires_in)
+            .field("scope", &self.scope)
+            .finish_non_exhaustive()
+    }
 }
 
 /// `error` values of RFC 6749 §5.2 and RFC 8707.
@@ -121,6 +137,12 @@ impl From<Error> for TokenError {
     }
 }
 
+impl From<DbError> for TokenError {
+    fn from(error: DbError) -> Self {
+        Error::from(error).into()
+    }
+}
+
 /// Issues an access token for a client's own credentials.
 pub async fn issue_client_credentials(
     core: &Core,
@@ -137,7 +159,7 @@ pub async fn issue_client_credentials(
         return Err(refuse(clients::get(core, environment.id, &request.client_id).await?.as_deref()));
     };
     let client = client.as_ref();
-    check_address(client, request.address)?;
+    clients::admit(client, request.address)?;
     check_grant(client)?;
     let aud = targets(client, &request)?;
     let (granted, scope) = grant_scopes(client, request.scope.as_deref())?;
@@ -154,7 +176,7 @@ pub async fn issue_client_credentials(
     };
     let (access_token, claims) = sign_access(core, environment, lifetime(client, environment), claims).await?;
     let left = claims.exp.saturating_mul(1_000_000) - core.clock.real_now().0;
-    Ok(IssuedToken { access_token, expires_in: left.div_euclid(1_000_000), scope })
+    Ok(IssuedToken { access_token, expires_in: left.div_euclid(1_000_000), scope, id_token: None, refresh_token: None })
 }
 
 fn refuse(known: Option<&Client>) -> TokenError {
@@ -163,16 +185,6 @@ fn refuse(known: Option<&Client>) -> TokenError {
             TokenError::new(OAuthCode::UnauthorizedClient, "public clients have no credentials of their own")
         }
         _ => TokenError::new(OAuthCode::InvalidClient, "client authentication failed"),
-    }
-}
-
-/// After the secret: who does not know it learns nothing about addresses.
-fn check_address(client: &Client, address: Option<IpAddr>) -> Result<(), TokenError> {
-    match (&client.ip_allowlist, address) {
-        (Some(list), Some(address)) if !list.admits(address) => {
-            Err(TokenError::new(OAuthCode::AddressNotAllowed, "the client may not be used from this address"))
-        }
-        _ => Ok(()),
     }
 }
 

@@ -6,11 +6,13 @@
 
 mod authenticate;
 mod client_credentials;
+mod id_token;
 mod jwt;
 mod mint;
 
 pub use authenticate::{authenticate, session_holder};
 pub use client_credentials::{ClientCredentials, IssuedToken, OAuthCode, TokenError, issue_client_credentials};
+pub(crate) use id_token::{IdClaims, half_hash, sign_id};
 pub use jwt::{MAX_TOKEN_BYTES, Verified};
 pub use mint::{MintedToken, mint_member, mint_session, mint_user};
 
@@ -57,6 +59,12 @@ pub struct AccessClaims {
     pub scopes: Option<Vec<String>>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub custom_claims: BTreeMap<String, String>,
+    /// The grant that a user's token came from: it ends with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant_id: Option<String>,
+    /// What only the customer's API reads is not kept here when a token is read.
+    #[serde(flatten, skip_deserializing)]
+    pub person: PersonClaims,
     /// Seconds since the epoch, real time.
     pub iat: i64,
     /// Seconds since the epoch, real time.
@@ -64,6 +72,22 @@ pub struct AccessClaims {
     /// Seconds since the epoch, real time.
     pub exp: i64,
     pub jti: String,
+}
+
+/// Claims of a user's access token that nothing here decides by: they are written, and never read back.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[allow(missing_docs)] // the claims under their own names
+pub struct PersonClaims {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub org_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub roles: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub permissions: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub xoid: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub xuid: Option<String>,
 }
 
 /// Signs an access token of the environment: fills in issuer, times (`lifetime` in seconds from now) and `jti`.

@@ -17,7 +17,7 @@ use crate::events::{self, Actor};
 use crate::ids::{EnvId, EventId, UserId};
 use crate::jobs::{self, Job, NewJob};
 use crate::organizations::share;
-use crate::{api_tokens, consents, counters, memberships, sessions};
+use crate::{api_tokens, consents, counters, login, memberships, sessions};
 
 /// Takes the personal data of a deleted user out of stored events and other people's memberships, some hundred rows at a time.
 pub const ERASE: jobs::Kind = jobs::Kind {
@@ -114,6 +114,7 @@ pub(crate) async fn remove(
     if !is_whole {
         return Ok(Removal::later(bumps));
     }
+    login::purge_of_user(tx, user).await?;
     store::delete(tx, user.environment, user.id).await?;
     search::mark(tx, user.id).await?;
     // Each user comes once and goes once, so its number makes both changes unique.

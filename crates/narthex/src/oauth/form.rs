@@ -12,22 +12,29 @@ pub struct Form(Vec<(String, String)>);
 /// What is wrong with a form; for `error_description`.
 pub type Problem = &'static str;
 
+/// Decoded parameters in order; a name may stand several times.
+pub fn pairs(text: &[u8]) -> Result<Vec<(String, String)>, Problem> {
+    let text = std::str::from_utf8(text).map_err(|_| "the body is not form-encoded")?;
+    let mut pairs: Vec<(String, String)> = Vec::new();
+    for pair in text.split('&').filter(|pair| !pair.is_empty()) {
+        if pairs.len() == MOST {
+            return Err("there are too many parameters");
+        }
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        pairs.push((decode(name)?, decode(value)?));
+    }
+    Ok(pairs)
+}
+
 impl Form {
     /// Reads a body.
     pub fn parse(body: &[u8]) -> Result<Self, Problem> {
-        let body = std::str::from_utf8(body).map_err(|_| "the body is not form-encoded")?;
-        let mut pairs: Vec<(String, String)> = Vec::new();
-        for pair in body.split('&').filter(|pair| !pair.is_empty()) {
-            if pairs.len() == MOST {
-                return Err("there are too many parameters");
-            }
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let (name, value) = (decode(name)?, decode(value)?);
-            // Which of two would count is what parser-differential attacks are made of (RFC 6749 §3.2).
-            if pairs.iter().any(|(known, _)| *known == name) {
+        let pairs = pairs(body)?;
+        // Which of two would count is what parser-differential attacks are made of (RFC 6749 §3.2).
+        for (at, (name, _)) in pairs.iter().enumerate() {
+            if pairs[..at].iter().any(|(known, _)| known == name) {
                 return Err("a parameter stands twice");
             }
-            pairs.push((name, value));
         }
         Ok(Self(pairs))
     }

@@ -8,6 +8,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use narthex_core::environments::Environment;
+use narthex_core::grants::{self, CodeExchange, Refresh};
 use narthex_core::seal::Secret;
 use narthex_core::tokens::{self, ClientCredentials, IssuedToken, TokenError};
 use serde::Serialize;
@@ -63,44 +64,87 @@ async fn exchange(
     let (head, body) = request.into_parts();
     let form = read(body).await?;
     let grant_type = form.get("grant_type").ok_or_else(|| OAuthError::invalid_request("grant_type is missing"))?;
-    if grant_type != "client_credentials" {
-        return Err(OAuthError::new(
-            StatusCode::BAD_REQUEST,
-            "unsupported_grant_type",
-            "this grant type is not supported",
-        ));
-    }
+    let grant = match grant_type {
+        "client_credentials" => Grant::ClientCredentials,
+        "authorization_code" => Grant::Code,
+        "refresh_token" => Grant::RefreshToken,
+        _ => {
+            return Err(OAuthError::new(
+                StatusCode::BAD_REQUEST,
+                "unsupported_grant_type",
+                "this grant type is not supported",
+            ));
+        }
+    };
     let client = client_auth::present(&head.headers, &form)?;
-    client_credentials(state, environment, client, &form, client_address).await
-}
-
-async fn client_credentials(
-    state: &State,
-    environment: &Arc<Environment>,
-    client: Presented,
-    form: &Form,
-    client_address: IpAddr,
-) -> Result<IssuedToken, OAuthError> {
+    let basic = client.basic;
     // Asked before, counted after: a stranger who knows a client's id, which is public, cannot use up its allowance.
-    let Presented { client_id, secret, basic } = client;
-    let bucket = (environment.id, client_id.clone());
+    let bucket = (environment.id, client.client_id.clone());
     let check = state.limiter.check(Scope::TokenPerClient, &bucket);
     check.map_err(|exceeded| limited(state, Scope::TokenPerClient, &exceeded))?;
-    let text = |name| form.get(name).map(str::to_owned);
-    let credentials = ClientCredentials {
-        client_id,
-        secret: secret.map(Secret::new),
-        scope: text("scope"),
-        audience: text("audience"),
-        resource: text("resource"),
-        address: Some(client_address),
-    };
-    let issued = tokens::issue_client_credentials(&state.core, environment, credentials)
+    let issued = issue(state, environment, grant, client, &form, client_address)
         .await
         .map_err(|error| refused(&error, basic))?;
     // This token is made; if the bucket is empty now, the next one has to wait.
     state.limiter.admit(Scope::TokenPerClient, &bucket).ok();
     Ok(issued)
+}
+
+/// The grants that this endpoint takes.
+enum Grant {
+    ClientCredentials,
+    Code,
+    RefreshToken,
+}
+
+async fn issue(
+    state: &State,
+    environment: &Arc<Environment>,
+    grant: Grant,
+    client: Presented,
+    form: &Form,
+    client_address: IpAddr,
+) -> Result<IssuedToken, TokenError> {
+    let text = |name| form.get(name).map(str::to_owned);
+    let secret = |name| Secret::new(form.get(name).unwrap_or_default().to_owned());
+    let Presented { client_id, secret: client_secret, .. } = client;
+    let client_secret = client_secret.map(Secret::new);
+    let core = &state.core;
+    let client =
+        |client_id, secret| grants::Presented { client_id, secret, address: Some(client_address), resource: None };
+    match grant {
+        Grant::ClientCredentials => {
+            let credentials = ClientCredentials {
+                client_id,
+                secret: client_secret,
+                scope: text("scope"),
+                audience: text("audience"),
+                resource: text("resource"),
+                address: Some(client_address),
+            };
+            tokens::issue_client_credentials(core, environment, credentials).await
+        }
+        // Boxed: these futures are large, and the one above is asked for far more often.
+        Grant::Code => {
+            let exchange = CodeExchange {
+                client: client(client_id, client_secret),
+                code: secret("code"),
+                redirect_uri: form.get("redirect_uri").unwrap_or_default().to_owned(),
+                code_verifier: form.get("code_verifier").map(|verifier| Secret::new(verifier.to_owned())),
+                resource: text("resource"),
+            };
+            Box::pin(grants::exchange(core, environment, exchange)).await
+        }
+        Grant::RefreshToken => {
+            let refresh = Refresh {
+                client: client(client_id, client_secret),
+                token: secret("refresh_token"),
+                scope: text("scope"),
+                resource: text("resource"),
+            };
+            Box::pin(grants::refresh(core, environment, refresh)).await
+        }
+    }
 }
 
 /// The core's refusal as this endpoint shows it. Causes go to the log only.
@@ -138,12 +182,18 @@ fn success(token: &IssuedToken) -> Response<Body> {
         access_token: &'a str,
         token_type: &'static str,
         expires_in: i64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id_token: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        refresh_token: Option<&'a str>,
         scope: &'a str,
     }
     let shape = Shape {
         access_token: &token.access_token,
         token_type: "Bearer",
         expires_in: token.expires_in,
+        id_token: token.id_token.as_deref(),
+        refresh_token: token.refresh_token.as_deref(),
         scope: &token.scope,
     };
     let mut response = reply::json(StatusCode::OK, Bytes::from(serde_json::to_vec(&shape).unwrap_or_default()));

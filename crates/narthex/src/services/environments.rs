@@ -1,6 +1,7 @@
 //! EnvironmentService: settings, branding, switches and notes of an environment, and who somebody is there.
 
 mod messages;
+mod test_users;
 
 use std::sync::Arc;
 
@@ -23,6 +24,7 @@ use crate::uploads;
 
 /// Builds the service's RPCs.
 pub fn register(rpcs: &mut Rpcs, core: &Arc<Core>) {
+    test_users::register(rpcs, core);
     rpcs.add(rpc::GET_ENVIRONMENT, with(core, get))
         .add(rpc::LIST_ENVIRONMENT, with(core, list))
         .add(rpc::CREATE_ENVIRONMENT_SESSION_SETTINGS, with(core, create_session_settings))

@@ -1,7 +1,9 @@
 //! The RPCs that are built: one module per service of the contract, each a thin mapping between messages and the core.
 
 pub mod api_tokens;
+pub mod auth;
 pub mod clients;
+pub mod connections;
 pub mod domains;
 pub mod environments;
 pub mod organizations;
@@ -18,8 +20,10 @@ use narthex_rpc::Rpcs;
 
 /// Registers every built RPC.
 pub fn register(rpcs: &mut Rpcs, core: &Arc<Core>) {
+    auth::register(rpcs, core);
     clients::register(rpcs, core);
     api_tokens::register(rpcs, core);
+    connections::register(rpcs, core);
     domains::register(rpcs, core);
     environments::register(rpcs, core);
     organizations::register(rpcs, core);

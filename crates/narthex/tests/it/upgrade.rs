@@ -38,6 +38,8 @@ async fn every_landed_schema_is_upgraded_and_keeps_what_it_holds() {
         assert_eq!(get("/api/v1/organizations:search?query=fixtu").await["total_size"], 1, "{fixture:?}");
         let users = get(&format!("/api/v1/organizations/{id}/users")).await;
         assert_eq!(users["users"][0]["email"], "ada@example.net", "{fixture:?}: {users}");
+        let ways = get("/api/v1/connections").await;
+        assert_eq!(ways["connections"][0]["type"], "PASSWORDLESS", "{fixture:?}: {ways}");
         let path = format!("/api/v1/organizations/{id}");
         let change = json!({"display_name": "Upgraded"});
         let changed = harness.rest("PATCH", &path, Some(&token), Some(&change)).await;

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use narthex_api::scalekit::v1::clients as wire;
 use narthex_core::consents::{self, Consent};
 use narthex_core::ids::{ConsentId, UserId};
+use narthex_core::login::{self, ConsentView};
 use narthex_core::pages::{Page, PageRequest};
 use narthex_core::{Caller, Core, Error, Result};
 use narthex_rpc::Context;
 
+use super::super::auth;
 use super::super::organizations::time;
-use super::resources::id;
+use super::resources::{self, id};
 use super::total;
 
 pub(super) async fn of_resource(
@@ -66,6 +68,37 @@ pub(super) async fn revoke_own(
     let consent = consent(&request.consent_id)?;
     consents::revoke_own(&core, context.environment.id, user(&context)?, consent).await?;
     Ok(wire::RevokeCurrentAgentConsentResponse {})
+}
+
+/// What the browser's newest login asks its user to consent to (mcp-auth reference §5.1). NOT_FOUND if it asks for nothing.
+pub(super) async fn details(core: Arc<Core>, context: Context, (): ()) -> Result<wire::GetConsentDetailsResponse> {
+    let login = auth::current(&core, &context).await?;
+    let ConsentView { resource, client, user, organization, scopes } = login::consent_view(&core, &login).await?;
+    let application = wire::Application {
+        id: resource.id.to_string(),
+        name: resource.name.clone(),
+        resource_id: resource.identifier(),
+        description: resource.description.clone(),
+        ..wire::Application::default()
+    };
+    Ok(wire::GetConsentDetailsResponse {
+        resource: Some(resources::message(&context.environment, resource)),
+        user: Some(wire::User { email: user.email }),
+        client: Some(wire::ConsentClient {
+            name: client.name.clone(),
+            privacy_uri: client.presentation.policy_uri.clone(),
+            tos_uri: client.presentation.tos_uri.clone(),
+            client_id: client.client_id.clone(),
+            metadata_uri: client.metadata_uri.clone(),
+            logo_uri: client.presentation.logo_uri.clone(),
+        }),
+        scopes: scopes.into_iter().map(|(name, description)| wire::ConsentScope { name, description }).collect(),
+        application: Some(application),
+        organization: organization.map(|organization| wire::ConsentOrganization {
+            organization_name: Some(organization.display_name).filter(|name| !name.is_empty()),
+            organization_meta_name: "Organization".to_owned(),
+        }),
+    })
 }
 
 /// The user behind the call; the contract lets nobody else here.

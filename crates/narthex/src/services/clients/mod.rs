@@ -55,6 +55,7 @@ pub fn register(rpcs: &mut Rpcs, core: &Arc<Core>) {
         .add(rpc::UPDATE_RESOURCE_CLIENT, with(core, resource_clients::update))
         .add(rpc::DELETE_RESOURCE_CLIENT, with(core, resource_clients::delete))
         .add(rpc::REGISTER_CLIENT, with(core, resource_clients::register))
+        .add(rpc::GET_CONSENT_DETAILS, with(core, consents::details))
         .add(rpc::LIST_RESOURCE_USER_CONSENTS, with(core, consents::of_resource))
         .add(rpc::REVOKE_USER_CONSENT, with(core, consents::revoke))
         .add(rpc::LIST_CURRENT_AGENT_CONSENTS, with(core, consents::own))

@@ -214,7 +214,7 @@ fn connection_message(connection: Connection, provider: String) -> wire::Resourc
 }
 
 /// A resource on the wire.
-fn message(environment: &Environment, resource: Resource) -> wire::Resource {
+pub(super) fn message(environment: &Environment, resource: Resource) -> wire::Resource {
     let entry = |allowed: AllowedClient| match allowed {
         AllowedClient::Predefined(value) => wire::CimdAllowlistEntry { r#type: "PREDEFINED".to_owned(), value },
         AllowedClient::Url(value) => wire::CimdAllowlistEntry { r#type: "URL".to_owned(), value },

@@ -1,0 +1,291 @@
+//! Who somebody is: an address, and the proof that it is theirs; or a passkey.
+
+use std::sync::Arc;
+
+use super::complete::{self, Made, Outcome, after_offer, late, pass_on, settled};
+use super::organizations::after_proof;
+use super::store::{self, BrowserSecret, advance};
+use super::{AuthRequest, Intent, Method, Problem, Proof, Stage, Step, Visitor};
+use crate::core::Core;
+use crate::environments::{AuthenticationMode, Environment};
+use crate::error::{Error, Kind, Result};
+use crate::ids::SessionId;
+use crate::organizations::share;
+use crate::passwordless::{self, Begin, Purpose, Refusal};
+use crate::users::{self, Identity};
+
+/// Longest address that the page takes (`DiscoveryRequest.email`).
+const LONGEST: usize = 100;
+
+/// Sends a code or link to an address, whether somebody has it or not.
+pub async fn submit_email(
+    core: &Arc<Core>,
+    environment: &Arc<Environment>,
+    request: &AuthRequest,
+    email: &str,
+    intent: Intent,
+) -> Result<Outcome> {
+    let problem = |problem: Problem| Ok(Outcome::of(Step::Problem(problem)));
+    let email = users::key_of(email);
+    if email.chars().count() > LONGEST || users::validate_email("email", &email).is_some() {
+        return problem(Problem::BadAddress);
+    }
+    let connection = crate::connections::passwordless(core, environment.id).await?;
+    if !connection.is_some_and(|connection| connection.enabled) {
+        return problem(Problem::NoMethod);
+    }
+    let is_full = environment.authentication_mode == AuthenticationMode::FullStack;
+    if is_full && intent == Intent::SignUp {
+        // Asked of the domain alone, so it tells nothing about accounts.
+        let settings = users::user_management(core, environment.id).await?;
+        if settings.refusal_of(&email).is_some() {
+            return problem(Problem::BlockedDomain);
+        }
+    }
+    let begin = Begin {
+        email: email.clone(),
+        intent,
+        purpose: Purpose::Hosted { auth_request: request.id, link_base: format!("{}/magicLink/", environment.origin) },
+    };
+    let challenge = match passwordless::begin(core, environment, begin).await {
+        Ok(challenge) => challenge,
+        Err(error) => return refused(error),
+    };
+    let (seen, now) = (request.clone(), core.clock.now());
+    let outcome = core
+        .db
+        .write_for(share(environment.id), async move |tx| {
+            let mut request = complete::current(tx, &seen, now).await?;
+            let from = request.stage;
+            if from > Stage::Verify {
+                return Err(late());
+            }
+            request.stage = Stage::Verify;
+            request.intent = intent;
+            request.email = Some(email.clone());
+            request.challenge = Some(challenge.id.clone());
+            if !advance(tx, &request, from, now).await? {
+                return Err(late());
+            }
+            Ok(Outcome::of(Step::Page(Stage::Verify)))
+        })
+        .await;
+    settled(core, outcome)
+}
+
+/// What the page says when no mail goes out.
+fn refused(error: Error) -> Result<Outcome> {
+    let problem = match error.kind() {
+        Kind::ResourceExhausted => Problem::TooMany,
+        Kind::InvalidArgument => Problem::BadAddress,
+        Kind::FailedPrecondition => Problem::NoMethod,
+        Kind::Unavailable | Kind::Internal => {
+            tracing::error!(?error, "a mail with a code cannot be sent");
+            Problem::MailFailed
+        }
+        _ => return Err(error),
+    };
+    Ok(Outcome::of(Step::Problem(problem)))
+}
+
+/// Sends it again.
+pub async fn resend(core: &Arc<Core>, environment: &Arc<Environment>, request: &AuthRequest) -> Result<Outcome> {
+    let Some(challenge) = request.challenge.as_deref().filter(|_| request.stage == Stage::Verify) else {
+        return Ok(Outcome::of(Step::Problem(Problem::Gone)));
+    };
+    match passwordless::resend(core, environment, challenge).await {
+        Ok(_) => Ok(Outcome::of(Step::Page(Stage::Verify))),
+        Err(error) => refused(error),
+    }
+}
+
+/// Proves the address by the code that was sent to it.
+pub async fn submit_code(
+    core: &Arc<Core>,
+    environment: &Arc<Environment>,
+    request: &AuthRequest,
+    code: &str,
+    visitor: &Visitor,
+    current: Option<SessionId>,
+) -> Result<Outcome> {
+    let Some(challenge) = request.challenge.as_deref().filter(|_| request.stage == Stage::Verify) else {
+        return Ok(Outcome::of(Step::Problem(Problem::Gone)));
+    };
+    let outcome = passwordless::verify_code(core, environment, challenge, code).await?;
+    proven_by_mail(core, environment, request, outcome, None, visitor, current).await
+}
+
+/// [`submit_code`] for a page that cannot take a cookie: the login stops where the organization is chosen.
+pub async fn submit_code_and_hold(
+    core: &Arc<Core>,
+    environment: &Arc<Environment>,
+    request: &AuthRequest,
+    code: &str,
+) -> Result<Outcome> {
+    let Some(challenge) = request.challenge.as_deref().filter(|_| request.stage == Stage::Verify) else {
+        return Ok(Outcome::of(Step::Problem(Problem::Gone)));
+    };
+    let verified = match verified(request, passwordless::verify_code(core, environment, challenge, code).await?) {
+        Ok(verified) => verified,
+        Err(problem) => return Ok(Outcome::of(Step::Problem(problem))),
+    };
+    let connection = crate::connections::passwordless(core, environment.id).await?.map(|connection| connection.id);
+    let now = core.clock.now();
+    let proof = Proof { method: Method::Passwordless, connection, email: users::key_of(&verified.email), at: now };
+    let seen = request.clone();
+    let outcome = core
+        .db
+        .write_for(share(environment.id), async move |tx| {
+            let mut request = complete::current(tx, &seen, now).await?;
+            let from = request.stage;
+            request.proof = Some(proof.clone());
+            request.stage = Stage::Choose;
+            if !advance(tx, &request, from, now).await? {
+                return Err(late());
+            }
+            Ok(Outcome::of(Step::Page(Stage::Choose)))
+        })
+        .await;
+    settled(core, outcome)
+}
+
+/// Proves the address by the link that was sent to it. `secret` is what the browser holds for this login.
+///
+/// A browser without the right one takes the login over: from then on it is tied to `new`. Whoever asked for the link with somebody
+/// else's address must not get what the owner of the mailbox proves.
+pub async fn follow_link(
+    core: &Arc<Core>,
+    environment: &Arc<Environment>,
+    token: &str,
+    secret: Option<&str>,
+    new: &BrowserSecret,
+    visitor: &Visitor,
+    current: Option<SessionId>,
+) -> Result<Outcome> {
+    let Some(link) = peek_link(core, environment, token).await? else {
+        return Ok(Outcome::of(Step::Problem(Problem::ExpiredCode)));
+    };
+    let own = match secret {
+        Some(secret) => store::load(core, environment.id, link.id, secret).await?.is_some(),
+        None => false,
+    };
+    let connection = crate::connections::passwordless(core, environment.id).await?;
+    let enforced = connection.is_some_and(|connection| connection.config.enforce_same_browser_origin);
+    if enforced && !own {
+        return Ok(Outcome::of(Step::Problem(Problem::OtherBrowser)));
+    }
+    let outcome = passwordless::verify_link(core, environment, token, link.challenge.as_deref()).await?;
+    let taken_over = (!own).then(|| new.hash());
+    proven_by_mail(core, environment, &link, outcome, taken_over, visitor, current).await
+}
+
+/// The login that a link belongs to, if it is still under way. Nothing is consumed.
+pub async fn peek_link(core: &Arc<Core>, environment: &Environment, token: &str) -> Result<Option<AuthRequest>> {
+    let Some(id) = passwordless::peek_link(core, environment, token).await? else { return Ok(None) };
+    let now = core.clock.now();
+    let found = store::find(&mut *core.db.reader().await?, environment.id, id, now).await?;
+    Ok(found.filter(|request| request.stage == Stage::Verify))
+}
+
+async fn proven_by_mail(
+    core: &Arc<Core>,
+    environment: &Arc<Environment>,
+    request: &AuthRequest,
+    outcome: passwordless::Outcome,
+    taken_over: Option<[u8; 32]>,
+    visitor: &Visitor,
+    current: Option<SessionId>,
+) -> Result<Outcome> {
+    let verified = match verified(request, outcome) {
+        Ok(verified) => verified,
+        Err(problem) => return Ok(Outcome::of(Step::Problem(problem))),
+    };
+    let connection = crate::connections::passwordless(core, environment.id).await?.map(|connection| connection.id);
+    let proof =
+        Proof { method: Method::Passwordless, connection, email: users::key_of(&verified.email), at: core.clock.now() };
+    prove(core, environment, request, proof, taken_over, visitor, current).await
+}
+
+/// What was proven for this login: codes and links belong to the one that they were sent for.
+fn verified(
+    request: &AuthRequest,
+    outcome: passwordless::Outcome,
+) -> std::result::Result<passwordless::Verified, Problem> {
+    match outcome {
+        passwordless::Outcome::Verified(verified) if verified.auth_request == Some(request.id) => Ok(verified),
+        passwordless::Outcome::Verified(_) => Err(Problem::ExpiredCode),
+        passwordless::Outcome::Refused(refusal) => Err(match refusal {
+            Refusal::WrongCode => Problem::WrongCode,
+            Refusal::Locked => Problem::Locked,
+            Refusal::OtherBrowser => Problem::OtherBrowser,
+            _ => Problem::ExpiredCode,
+        }),
+    }
+}
+
+/// Proves the user by a passkey: `token` is what finishing its ceremony gave.
+pub async fn submit_passkey(
+    core: &Arc<Core>,
+    environment: &Arc<Environment>,
+    request: &AuthRequest,
+    token: &str,
+    visitor: &Visitor,
+    current: Option<SessionId>,
+) -> Result<Outcome> {
+    let refused = || Ok(Outcome::of(Step::Problem(Problem::PasskeyRefused)));
+    if request.stage > Stage::Verify || environment.authentication_mode == AuthenticationMode::Modular {
+        return refused();
+    }
+    refused()
+}
+
+async fn prove(
+    core: &Arc<Core>,
+    environment: &Arc<Environment>,
+    request: &AuthRequest,
+    proof: Proof,
+    taken_over: Option<[u8; 32]>,
+    visitor: &Visitor,
+    current: Option<SessionId>,
+) -> Result<Outcome> {
+    let made = Arc::new(Made::new(core, environment, visitor, Some("")).await?);
+    let (env, seen) = (Arc::clone(environment), request.clone());
+    let outcome = core
+        .db
+        .write_for(share(environment.id), async move |tx| {
+            let mut request = complete::current(tx, &seen, made.now).await?;
+            let from = request.stage;
+            request.proof = Some(proof.clone());
+            if let Some(hash) = taken_over {
+                store::rebind(tx, &request, hash).await?;
+            }
+            if env.authentication_mode == AuthenticationMode::Modular {
+                return pass_on(tx, &env, &made, request, from).await;
+            }
+            after_proof(tx, &env, &made, request, from, current).await
+        })
+        .await;
+    settled(core, outcome)
+}
+
+/// Goes on after the offer of a passkey, taken or not.
+pub async fn resume(
+    core: &Arc<Core>,
+    environment: &Arc<Environment>,
+    request: &AuthRequest,
+    visitor: &Visitor,
+) -> Result<Outcome> {
+    let made = Arc::new(Made::new(core, environment, visitor, None).await?);
+    let (env, seen) = (Arc::clone(environment), request.clone());
+    let outcome = core
+        .db
+        .write_for(share(environment.id), async move |tx| {
+            let request = complete::current(tx, &seen, made.now).await?;
+            if request.stage != Stage::Offer {
+                return Err(late());
+            }
+            after_offer(tx, &env, &made, request).await
+        })
+        .await;
+    settled(core, outcome)
+}

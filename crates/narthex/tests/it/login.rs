@@ -1,0 +1,481 @@
+//! Logins from the authorization request to the application's callback, as a browser without scripts goes through them.
+
+use std::time::Duration;
+
+use narthex_core::users::{self, UserManagement};
+use serde_json::{Value, json};
+
+use crate::browser::{Browser, CALLBACK, CODE, allow, exchange};
+use crate::harness::Harness;
+use crate::roles::Client;
+
+const ANN: &str = "ann+sktest@example.com";
+const BEA: &str = "bea+sktest@example.net";
+
+async fn start() -> Client {
+    let client = Client::start().await;
+    allow(&client.harness, &[ANN, BEA]).await;
+    client
+}
+
+async fn member(client: &Client, organization: &str, email: &str) -> String {
+    let path = format!("/api/v1/organizations/{organization}/users?send_invitation_email=false");
+    let made = client.ok(201, "POST", &path, Some(json!({ "email": email }))).await;
+    made["user"]["id"].as_str().expect("an id").to_owned()
+}
+
+async fn settings(harness: &Harness, adjust: impl FnOnce(&mut UserManagement)) {
+    let mut settings = users::user_management(harness.core(), harness.env_id()).await.unwrap();
+    adjust(&mut settings);
+    users::set_user_management(harness.core(), harness.env_id(), settings).await.unwrap();
+}
+
+/// Types of the newest events, oldest first.
+async fn events(client: &Client, count: usize) -> Vec<String> {
+    let reply = client.harness.get("/dev/events").await.json();
+    let mut types: Vec<String> =
+        reply.as_array().unwrap().iter().take(count).map(|event| event["type"].as_str().unwrap().to_owned()).collect();
+    types.reverse();
+    types
+}
+
+fn claims(token: &Value) -> Value {
+    let text = token.as_str().expect("a token");
+    let payload = text.split('.').nth(1).unwrap();
+    use base64::Engine as _;
+    serde_json::from_slice(&base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sgn_01_lgn_02_a_sign_up_makes_an_organization_and_ends_at_the_callback() {
+    let client = start().await;
+    let mut browser = Browser::new(&client.harness);
+    let page = browser.authorize(&[("prompt", "create")]).await;
+    assert!(page.at.starts_with("/a/auth/signup?req=req_"), "{}", page.at);
+    assert!(page.html.contains("Create your") && !page.html.contains("Passkey"), "{}", page.html);
+    let page = browser.submit(&page, "/a/auth/signup", &[("email", "Ann+SKtest@Example.com")]).await;
+    assert!(page.html.contains("Check your") && page.html.contains(ANN), "{}", page.html);
+    let page = browser.submit(&page, "/a/auth/verify", &[("code", CODE)]).await;
+    let callback = page.callback();
+    assert_eq!(callback["state"], "s-1");
+    assert_eq!(
+        events(&client, 4).await,
+        ["organization.created", "user.signup", "user.organization_membership_created", "user.login"]
+    );
+    let tokens = exchange(&client.harness, &callback["code"]).await;
+    assert_eq!(tokens.status, 200, "{}", tokens.text());
+    let tokens = tokens.json();
+    let (id, access) = (claims(&tokens["id_token"]), claims(&tokens["access_token"]));
+    assert_eq!((&id["email"], &id["email_verified"], &id["nonce"]), (&json!(ANN), &json!(true), &json!("n-1")));
+    assert_eq!(access["roles"], json!(["admin"]), "who signs an organization up is its administrator");
+    let user = client.ok(200, "GET", &format!("/api/v1/users/{}", id["sub"].as_str().unwrap()), None).await;
+    let user = &user["user"];
+    assert_eq!(user["memberships"][0]["organization_id"], id["oid"]);
+    assert_eq!(user["memberships"][0]["provisioning_method"], "org_creator");
+    assert_eq!(user["user_profile"]["external_identities"][0]["connection_type"], "PASSWORDLESS");
+    assert!(user["last_login_time"].is_string());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pwo_02_authz_10_ses_01_a_member_signs_in_and_the_session_answers_from_then_on() {
+    let client = start().await;
+    let acme = client.organization("Acme").await;
+    let ann = member(&client, &acme, ANN).await;
+    let mut browser = Browser::new(&client.harness);
+    let page = browser.sign_in(ANN, &[]).await;
+    let first = exchange(&client.harness, &page.code()).await.json();
+    let id = claims(&first["id_token"]);
+    assert_eq!((&id["sub"], &id["oid"]), (&json!(ann), &json!(acme)));
+    let session = client.ok(200, "GET", &format!("/api/v1/sessions/{}", id["sid"].as_str().unwrap()), None).await;
+    assert_eq!((&session["status"], &session["organization_id"]), (&json!("active"), &json!(acme)));
+    assert_eq!((&session["device"]["browser"], &session["device"]["os"]), (&json!("Firefox"), &json!("Linux")));
+    assert_eq!(session["authenticated_organizations"], json!([acme]));
+    assert!(session.get("idle_expires_at").is_none() && session["absolute_expires_at"].is_string());
+
+    let again = browser.authorize(&[("state", "s-2")]).await;
+    assert_eq!(again.callback()["state"], "s-2", "no page in between");
+    let second = claims(&exchange(&client.harness, &again.code()).await.json()["id_token"]);
+    assert_eq!(second["sid"], id["sid"]);
+    let silent = browser.authorize(&[("prompt", "none")]).await;
+    assert!(silent.callback().contains_key("code"));
+
+    let mut stranger = Browser::new(&client.harness);
+    assert_eq!(stranger.authorize(&[("prompt", "none")]).await.error(), "login_required");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lgn_03_authz_08_prompt_login_and_max_age_ask_again_and_keep_the_session() {
+    let client = start().await;
+    let acme = client.organization("Acme").await;
+    member(&client, &acme, ANN).await;
+    let mut browser = Browser::new(&client.harness);
+    let page = browser.sign_in(ANN, &[]).await;
+    let first = claims(&exchange(&client.harness, &page.code()).await.json()["id_token"]);
+    let cookie = browser.jar.get("__Host-narthex_session").cloned().expect("a session");
+    let page = browser.authorize(&[("prompt", "login")]).await;
+    assert!(page.at.starts_with("/a/auth/login"), "{}", page.at);
+    client.harness.clock.advance(Duration::from_secs(100));
+    assert!(browser.authorize(&[("max_age", "200")]).await.callback().contains_key("code"));
+    let page = browser.authorize(&[("max_age", "50")]).await;
+    assert!(page.at.starts_with("/a/auth/login"), "{}", page.at);
+    assert_eq!(browser.authorize(&[("max_age", "50"), ("prompt", "none")]).await.error(), "login_required");
+    let page = browser.sign_in(ANN, &[("max_age", "0")]).await;
+    let second = claims(&exchange(&client.harness, &page.code()).await.json()["id_token"]);
+    assert_eq!(second["sid"], first["sid"], "the same session, proven again");
+    assert_ne!(browser.jar["__Host-narthex_session"], cookie, "with another secret");
+    browser.jar.insert("__Host-narthex_session".into(), cookie);
+    assert_eq!(browser.authorize(&[("prompt", "none")]).await.error(), "login_required", "the old one is worthless");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn swi_01_swi_02_ses_07_organizations_are_chosen_and_switched_in_one_session() {
+    let client = start().await;
+    let (acme, beta) = (client.organization("Acme").await, client.organization("Beta").await);
+    let ann = member(&client, &acme, ANN).await;
+    client
+        .ok(
+            201,
+            "POST",
+            &format!("/api/v1/memberships/organizations/{beta}/users/{ann}?send_invitation_email=false"),
+            Some(json!({})),
+        )
+        .await;
+    let other = client.organization("Other").await;
+    let mut browser = Browser::new(&client.harness);
+    let page = browser.sign_in(ANN, &[]).await;
+    assert!(page.at.starts_with("/a/auth/organizations"), "{}", page.at);
+    assert!(page.html.contains("Acme") && page.html.contains("Beta") && !page.html.contains("Other"), "{}", page.html);
+    let bad = browser.submit(&page, "/a/auth/organizations", &[("organization", &other)]).await;
+    assert!(bad.left_to.is_none() && bad.html.contains("not available"), "{}", bad.html);
+    let page = browser.submit(&page, "/a/auth/organizations", &[("organization", &beta)]).await;
+    let first = claims(&exchange(&client.harness, &page.code()).await.json()["id_token"]);
+    assert_eq!(first["oid"], json!(beta));
+
+    // With the session: the current organization, without a page.
+    let page = browser.authorize(&[]).await;
+    assert_eq!(claims(&exchange(&client.harness, &page.code()).await.json()["id_token"])["oid"], json!(beta));
+    // Directly into another one.
+    let page = browser.authorize(&[("prompt", "select_account"), ("organization_id", &acme)]).await;
+    let second = claims(&exchange(&client.harness, &page.code()).await.json()["id_token"]);
+    assert_eq!((&second["oid"], &second["sid"]), (&json!(acme), &first["sid"]));
+    let session = client.ok(200, "GET", &format!("/api/v1/sessions/{}", first["sid"].as_str().unwrap()), None).await;
+    assert_eq!(session["authenticated_organizations"], json!([beta, acme]));
+    // By the chooser.
+    let page = browser.authorize(&[("prompt", "select_account")]).await;
+    assert!(page.at.starts_with("/a/auth/organizations"), "{}", page.at);
+    let page = browser.submit(&page, "/a/auth/organizations", &[("organization", &beta)]).await;
+    let third = claims(&exchange(&client.harness, &page.code()).await.json()["id_token"]);
+    assert_eq!((&third["oid"], &third["sid"]), (&json!(beta), &first["sid"]));
+    assert_eq!(browser.authorize(&[("organization_id", &other)]).await.error(), "access_denied");
+    assert_eq!(events(&client, 1).await, ["user.login"], "a switch is no login");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dom_01_sso_55_swi_03_an_allowed_domain_suggests_and_a_click_joins() {
+    let client = start().await;
+    let acme = client.organization("Acme").await;
+    let domain = json!({ "domain": "example.com", "domain_type": "ALLOWED_EMAIL_DOMAIN" });
+    client.ok(200, "POST", &format!("/api/v1/organizations/{acme}/domains"), Some(domain)).await;
+    let mut browser = Browser::new(&client.harness);
+    let page = browser.sign_in(ANN, &[]).await;
+    assert!(page.at.starts_with("/a/auth/organizations") && page.html.contains("Acme"), "{}: {}", page.at, page.html);
+    let page = browser.submit(&page, "/a/auth/join", &[("organization", &acme)]).await;
+    let id = claims(&exchange(&client.harness, &page.code()).await.json()["id_token"]);
+    assert_eq!(id["oid"], json!(acme));
+    let user = client.ok(200, "GET", &format!("/api/v1/users/{}", id["sub"].as_str().unwrap()), None).await;
+    assert_eq!(user["user"]["memberships"][0]["provisioning_method"], "allowed_email_domain");
+    // Who has nothing to do with the domain is not told of it, and may make an organization instead.
+    let mut other = Browser::new(&client.harness);
+    let page = other.sign_in(BEA, &[]).await;
+    assert!(page.callback().contains_key("code"));
+    // One's own new organization from the chooser.
+    let page = browser.authorize(&[("prompt", "login")]).await;
+    assert!(page.at.starts_with("/a/auth/login"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sgn_03_lgn_12_without_sign_up_nobody_new_comes_in_and_the_link_is_gone() {
+    let client = start().await;
+    settings(&client.harness, |settings| settings.allow_organization_signup = false).await;
+    let mut browser = Browser::new(&client.harness);
+    let page = browser.authorize(&[]).await;
+    assert!(!page.html.contains("/a/auth/signup"), "{}", page.html);
+    let page = browser.authorize(&[("prompt", "create")]).await;
+    assert!(page.at.starts_with("/a/auth/login"), "{}", page.at);
+    let page = browser.submit(&page, "/a/auth/login", &[("email", ANN)]).await;
+    assert!(page.at.starts_with("/a/auth/verify"), "whether somebody is known shows only to who reads the mail");
+    let page = browser.submit(&page, "/a/auth/verify", &[("code", CODE)]).await;
+    assert_eq!(page.error(), "access_denied");
+    assert_eq!(client.ok(200, "GET", "/api/v1/users", None).await["total_size"], json!(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dom_03_sso_56_blocked_domains_do_not_sign_up() {
+    let client = Client::start().await;
+    let (public, disposable) = ("ann+sktest@gmail.com", "ann+sktest@mailinator.com");
+    allow(&client.harness, &[public, disposable]).await;
+    settings(&client.harness, |settings| {
+        settings.block_public_email_domains = true;
+        settings.block_disposable_email_domains = true;
+    })
+    .await;
+    for email in [public, disposable] {
+        let mut browser = Browser::new(&client.harness);
+        let page = browser.authorize(&[("prompt", "create")]).await;
+        let page = browser.submit(&page, "/a/auth/signup", &[("email", email)]).await;
+        assert!(page.html.contains("work email"), "{}", page.html);
+        let page = browser.sign_in(email, &[]).await;
+        assert_eq!(page.error(), "access_denied");
+    }
+    settings(&client.harness, |settings| settings.block_public_email_domains = false).await;
+    let mut browser = Browser::new(&client.harness);
+    assert!(browser.sign_in(public, &[]).await.callback().contains_key("code"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn evt_71_wrong_codes_close_the_login_and_say_so() {
+    let client = start().await;
+    let mut browser = Browser::new(&client.harness);
+    let page = browser.authorize(&[]).await;
+    let mut page = browser.submit(&page, "/a/auth/login", &[("email", ANN)]).await;
+    for attempt in 1..=5 {
+        page = browser.submit(&page, "/a/auth/verify", &[("code", "000000")]).await;
+        assert!(
+            page.left_to.is_none() && page.html.contains("wrong") || page.html.contains("not right"),
+            "{attempt}: {}",
+            page.html
+        );
+    }
+    let verify = page.at.clone();
+    let page = browser.get(&verify).await;
+    assert!(page.html.contains("tart again") && !page.html.contains("name=\"code\""), "{}", page.html);
+    // A right code is too late.
+    let login = verify.replace("verify", "login");
+    let fresh = browser.get(&login).await;
+    let csrf = fresh.html.split("name=\"csrf\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    let late = browser.post(&verify, &[("csrf", &csrf), ("code", CODE)]).await;
+    assert!(late.left_to.is_none(), "{:?}", late.left_to);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lgn_13_two_logins_side_by_side_both_come_to_an_end() {
+    let client = start().await;
+    let acme = client.organization("Acme").await;
+    member(&client, &acme, ANN).await;
+    let mut browser = Browser::new(&client.harness);
+    let one = browser.authorize(&[("state", "one")]).await;
+    let two = browser.authorize(&[("state", "two")]).await;
+    let one = browser.submit(&one, "/a/auth/login", &[("email", ANN)]).await;
+    let two = browser.submit(&two, "/a/auth/login", &[("email", ANN)]).await;
+    let two = browser.submit(&two, "/a/auth/verify", &[("code", CODE)]).await;
+    let one = browser.submit(&one, "/a/auth/verify", &[("code", CODE)]).await;
+    assert_eq!((one.callback()["state"].as_str(), two.callback()["state"].as_str()), ("one", "two"));
+    let sids: Vec<Value> = [
+        claims(&exchange(&client.harness, &one.code()).await.json()["id_token"])["sid"].clone(),
+        claims(&exchange(&client.harness, &two.code()).await.json()["id_token"])["sid"].clone(),
+    ]
+    .into();
+    assert_eq!(sids[0], sids[1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lgn_10_a_page_of_no_login_leads_to_where_the_application_begins() {
+    let client = start().await;
+    let mut browser = Browser::new(&client.harness);
+    let page = browser.authorize(&[]).await;
+    let at = page.at.clone();
+    // No cookie right after the beginning: it was not kept.
+    let kept = std::mem::take(&mut browser.jar);
+    let page = browser.get(&at).await;
+    assert!(page.html.to_lowercase().contains("cookies"), "{}", page.html);
+    client.harness.clock.advance(Duration::from_secs(11));
+    let page = browser.get(&at).await;
+    assert!(page.left_to.is_none() && page.status == 400, "no place to go to: {}", page.html);
+    let client_id = crate::browser::default_client(&client.harness).await;
+    let uri = json!({ "initiate_login_uri": "https://app.acme.example/login" });
+    client.ok(200, "PATCH", &format!("/api/v1/clients/{client_id}"), Some(uri)).await;
+    for path in [at.as_str(), "/a/auth/login", "/a/auth/verify?req=req_1", "/a/auth/consent?req=nonsense"] {
+        assert_eq!(browser.get(path).await.left_to.as_deref(), Some("https://app.acme.example/login"), "{path}");
+    }
+    browser.jar = kept;
+    assert!(browser.get(&at).await.html.contains("name=\"email\""), "its own browser may go on");
+    client.harness.clock.advance(Duration::from_secs(3_600));
+    assert_eq!(browser.get(&at).await.left_to.as_deref(), Some("https://app.acme.example/login"), "an hour later");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lgn_14_mistake_11_forms_of_other_sites_and_other_logins_do_nothing() {
+    let client = start().await;
+    let mut victim = Browser::new(&client.harness);
+    let page = victim.authorize(&[]).await;
+    let own = victim.harness.running().http_url.clone();
+    let csrf = page.html.split("name=\"csrf\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    let path = page.at.clone();
+    for (origin, token) in [("https://evil.example", csrf.as_str()), ("null", &csrf), (&own, ""), (&own, "guess")] {
+        let answer = victim.post_from(origin, &path, &[("csrf", token), ("email", ANN)]).await;
+        assert_eq!(answer.status, 403, "{origin} {token}");
+    }
+    // The token of an attacker's own login.
+    let mut attacker = Browser::new(&client.harness);
+    let other = attacker.authorize(&[]).await;
+    let foreign = other.html.split("name=\"csrf\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    assert_eq!(victim.post(&path, &[("csrf", &foreign), ("email", ANN)]).await.status, 403);
+    // The attacker's login in the victim's browser: its cookie is not there.
+    let page = victim.post(&other.at, &[("csrf", &foreign), ("email", ANN)]).await;
+    assert!(page.left_to.is_none() && !page.at.starts_with("/a/auth/verify"), "{}", page.at);
+    assert_eq!(victim.post(&path, &[("csrf", &csrf), ("email", ANN)]).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mistake_11_a_login_of_somebody_else_ends_the_session_that_was_there() {
+    let client = start().await;
+    let acme = client.organization("Acme").await;
+    let (ann, _) = (member(&client, &acme, ANN).await, member(&client, &acme, BEA).await);
+    let mut browser = Browser::new(&client.harness);
+    let page = browser.sign_in(ANN, &[]).await;
+    let first = claims(&exchange(&client.harness, &page.code()).await.json()["id_token"]);
+    let page = browser.sign_in(BEA, &[("prompt", "login")]).await;
+    let second = claims(&exchange(&client.harness, &page.code()).await.json()["id_token"]);
+    assert_ne!(first["sid"], second["sid"]);
+    let ended = client.ok(200, "GET", &format!("/api/v1/sessions/{}", first["sid"].as_str().unwrap()), None).await;
+    assert_eq!((&ended["status"], &ended["user_id"]), (&json!("logout"), &json!(ann)));
+    assert_eq!(events(&client, 2).await, ["user.logout", "user.login"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn oauth_05_a_step_taken_twice_counts_once() {
+    let client = start().await;
+    let acme = client.organization("Acme").await;
+    member(&client, &acme, ANN).await;
+    let mut browser = Browser::new(&client.harness);
+    let page = browser.authorize(&[]).await;
+    let page = browser.submit(&page, "/a/auth/login", &[("email", ANN)]).await;
+    let mut copy = Browser::new(&client.harness);
+    copy.jar.clone_from(&browser.jar);
+    let (one, two) = tokio::join!(
+        browser.submit(&page, "/a/auth/verify", &[("code", CODE)]),
+        copy.submit(&page, "/a/auth/verify", &[("code", CODE)])
+    );
+    let arrived = [&one, &two].iter().filter(|page| page.left_to.is_some()).count();
+    assert_eq!(arrived, 1, "{one:?}\n{two:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lgn_16_err_08_lgn_17_errors_go_to_the_page_or_to_the_application() {
+    let client = start().await;
+    let mut browser = Browser::new(&client.harness);
+    for (change, code) in [
+        (("client_id", "skc_1"), "invalid_client"),
+        (("client_id", ""), "invalid_request"),
+        (("redirect_uri", "https://evil.example/cb"), "invalid_redirect_uri"),
+        (("redirect_uri", ""), "invalid_redirect_uri"),
+        (("redirect_uri", "http://localhost:3999@evil.example/callback"), "invalid_redirect_uri"),
+    ] {
+        let page = browser.authorize(&[change]).await;
+        assert_eq!((page.status, page.left_to.as_deref()), (400, None), "{change:?}");
+        assert!(page.html.contains(code), "{change:?}: {}", page.html);
+        let id = page
+            .html
+            .split("err_")
+            .nth(1)
+            .map(|rest| rest.chars().take_while(char::is_ascii_digit).collect::<String>());
+        let id = format!("err_{}", id.expect("an id"));
+        for path in [format!("/api/v1/errors/{id}"), format!("/api/v1/auth/error/{id}")] {
+            let kept = client.harness.get(&path).await;
+            assert_eq!((kept.status.as_u16(), &kept.json()["error"]), (200, &json!(code)), "{path}");
+        }
+        let shown = browser.get(&format!("/a/auth/error/{id}")).await;
+        assert!(shown.status == 400 && shown.html.contains(code));
+        let foreign = client.harness.running().prd_url.clone();
+        let other = client
+            .harness
+            .rest_at(&foreign, crate::harness::Protocol::H1, "GET", &format!("/api/v1/errors/{id}"), None, None)
+            .await;
+        assert_eq!(other.status, 404, "another environment's");
+    }
+}
+
+/// RFC 6749, 7636, 9700 and OpenID Connect Core, by section: what is wrong, and what the application is told.
+#[tokio::test(flavor = "multi_thread")]
+async fn authz_11_hostile_authorization_requests_section_by_section() {
+    let client = start().await;
+    let mut browser = Browser::new(&client.harness);
+    let long = "x".repeat(2_049);
+    for (section, change, code) in [
+        ("rfc6749-3.1.1 response_type is required", &[("response_type", "")][..], "invalid_request"),
+        ("rfc6749-3.1.1 the implicit grant", &[("response_type", "token")], "unsupported_response_type"),
+        ("oidc-3.3 the hybrid flow", &[("response_type", "code id_token")], "unsupported_response_type"),
+        ("rfc6749-3.1 parameters once", &[("state", "s-1"), ("state", "s-1")], "invalid_request"),
+        ("rfc6749-3.3 no scope that is known", &[("scope", "everything")], "invalid_scope"),
+        ("rfc7636-4.3 plain", &[("code_challenge_method", "plain")], "invalid_request"),
+        ("rfc7636-4.3 no method is plain", &[("code_challenge_method", "")], "invalid_request"),
+        ("rfc7636-4.2 the form of a challenge", &[("code_challenge", "short")], "invalid_request"),
+        ("rfc7636-4.4.1 a method without a challenge", &[("code_challenge", "")], "invalid_request"),
+        ("oidc-3.1.2.1 prompt none beside another", &[("prompt", "none login")], "invalid_request"),
+        ("oidc-3.1.2.1 prompt of another kind", &[("prompt", "maybe")], "invalid_request"),
+        ("oidc-3.1.2.1 max_age", &[("max_age", "-1")], "invalid_request"),
+        ("oidc-3.1.2.1 max_age is a number", &[("max_age", "soon")], "invalid_request"),
+        ("oidc-6.1 request objects", &[("request", "eyJ")], "request_not_supported"),
+        (
+            "oidc-6.2 request objects by reference",
+            &[("request_uri", "https://evil.example/r")],
+            "request_uri_not_supported",
+        ),
+        ("oauth-multiple-response-types response_mode", &[("response_mode", "form_post")], "invalid_request"),
+        ("rfc8707-2 resource", &[("resource", "https://other.example")], "invalid_target"),
+        ("reference-3.5 organization", &[("organization_id", "org_1")], "invalid_organization_id"),
+        ("reference-3.5 organization of another form", &[("organization_id", "acme")], "invalid_organization_id"),
+        ("reference-3.5 connection", &[("connection_id", "conn_1")], "invalid_connection_id"),
+        ("reference-3.2 provider", &[("provider", "google")], "connection_not_active"),
+        ("reference-3.2 provider of another name", &[("provider", "acme")], "invalid_request"),
+        ("reference-3.1 a nonce without end", &[("nonce", &long)], "invalid_request"),
+    ] {
+        let page = browser.authorize(change).await;
+        let callback = page.callback();
+        assert_eq!(callback.get("error").map(String::as_str), Some(code), "{section}: {callback:?}");
+        assert!(callback.contains_key("error_description") && !callback.contains_key("code"), "{section}");
+        assert_eq!(callback.get("state").map(String::as_str), Some("s-1"), "{section}");
+    }
+    // Where `redirect_uri` or `client_id` stand twice, nobody is told but the user.
+    for name in ["redirect_uri", "client_id"] {
+        let client_id = crate::browser::default_client(&client.harness).await;
+        let value = if name == "client_id" { client_id.as_str() } else { CALLBACK };
+        let page = browser.authorize(&[(name, value), (name, value)]).await;
+        assert_eq!((page.status, page.left_to), (400, None), "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn authz_07_pwo_01_an_environment_without_users_passes_the_address_on() {
+    let client = start().await;
+    client
+        .harness
+        .core()
+        .db
+        .write(async |tx| tx.execute("UPDATE environments SET authentication_mode = 1", &[]).await.map(|_| ()))
+        .await
+        .unwrap();
+    client.harness.core().caches.epochs();
+    let harness = client.harness.restart(|_| {}).await.expect("again");
+    let mut browser = Browser::new(&harness);
+    assert_eq!(browser.authorize(&[]).await.error(), "invalid_connection_selector");
+    assert_eq!(browser.authorize(&[("domain", "acme.com")]).await.error(), "domain_not_found");
+    let page = browser.authorize(&[("login_hint", ANN)]).await;
+    assert!(page.at.starts_with("/a/auth/verify"), "the mail has gone out: {} {}", page.at, page.html);
+    let page = browser.submit(&page, "/a/auth/verify", &[("code", CODE)]).await;
+    let tokens = exchange(&harness, &page.code()).await;
+    assert_eq!(tokens.status, 200, "{}", tokens.text());
+    let id = claims(&tokens.json()["id_token"]);
+    let connection = narthex_core::connections::passwordless(harness.core(), harness.env_id())
+        .await
+        .unwrap()
+        .unwrap()
+        .id
+        .to_string();
+    assert_eq!((&id["sub"], &id["amr"]), (&json!(format!("{connection};{ANN}")), &json!([connection])));
+    assert!(id.get("sid").is_none() && id.get("oid").is_none());
+    assert!(!browser.jar.contains_key("__Host-narthex_session"));
+    // Nothing is remembered: the next request asks again.
+    let page = browser.authorize(&[("connection_id", &connection)]).await;
+    assert!(page.at.starts_with("/a/auth/login"), "{}", page.at);
+}
