@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use http::Request;
 use narthex_core::clients;
+use narthex_core::connections::{self, PasswordlessChange};
 use narthex_core::environments::test_users::{self, TestUsersChange};
 
 use crate::harness::{Harness, Protocol, Reply, encode};
@@ -203,6 +204,36 @@ pub async fn exchange(harness: &Harness, code: &str) -> Reply {
         ("code_verifier", VERIFIER),
     ];
     harness.token_request(&[], &form).await
+}
+
+/// The newest mail to an address.
+pub async fn mail(harness: &Harness, to: &str) -> serde_json::Value {
+    let found = harness.get(&format!("/dev/mail?to={}", encode(&[("x", to)]).trim_start_matches("x="))).await.json();
+    found.get(0).cloned().unwrap_or_else(|| panic!("no mail to {to}"))
+}
+
+/// How many mails went to an address.
+pub async fn mails(harness: &Harness, to: &str) -> usize {
+    let found = harness.get(&format!("/dev/mail?to={}", encode(&[("x", to)]).trim_start_matches("x="))).await.json();
+    found.as_array().map_or(0, Vec::len)
+}
+
+/// Path and query of the link in the newest mail to an address.
+pub async fn link(harness: &Harness, to: &str) -> String {
+    let mail = mail(harness, to).await;
+    let link = mail["links"].as_array().into_iter().flatten().filter_map(serde_json::Value::as_str);
+    let link = link.clone().find(|link| link.contains("/magicLink/") || link.contains("/invite/"));
+    let link = link.unwrap_or_else(|| panic!("no link: {mail}"));
+    let (_, rest) = link.split_once("://").expect("a URL");
+    rest[rest.find('/').expect("a path")..].to_owned()
+}
+
+/// Changes how the environment sends codes and links.
+pub async fn configure(harness: &Harness, change: PasswordlessChange) {
+    let (core, environment) = (harness.core(), harness.env_id());
+    let connection = connections::passwordless(core, environment).await.expect("a database").expect("a connection");
+    let change = connections::Change { passwordless: Some(change), ..connections::Change::default() };
+    connections::update(core, environment, connection.id, None, change).await.expect("changed");
 }
 
 /// The default application's id.

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use narthex_core::connections::{Delivery, PasswordlessChange};
 use narthex_core::users::{self, UserManagement};
 use serde_json::{Value, json};
 
-use crate::browser::{Browser, CALLBACK, CODE, allow, exchange};
+use crate::browser::{Browser, CALLBACK, CHALLENGE, CODE, allow, configure, exchange, link, mail, mails};
 use crate::harness::Harness;
 use crate::roles::Client;
 
@@ -478,4 +479,290 @@ async fn authz_07_pwo_01_an_environment_without_users_passes_the_address_on() {
     // Nothing is remembered: the next request asks again.
     let page = browser.authorize(&[("connection_id", &connection)]).await;
     assert!(page.at.starts_with("/a/auth/login"), "{}", page.at);
+}
+
+const CARL: &str = "carl@example.org";
+
+fn delivery(delivery: Delivery) -> PasswordlessChange {
+    PasswordlessChange { delivery: Some(delivery), ..PasswordlessChange::default() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pwo_02_sec_01_a_code_from_the_mail_signs_in_known_and_unknown_alike() {
+    let client = start().await;
+    let acme = client.organization("Acme").await;
+    member(&client, &acme, CARL).await;
+    let mut shown = Vec::new();
+    for email in [CARL, "nobody@example.org"] {
+        let mut browser = Browser::new(&client.harness);
+        let page = browser.authorize(&[]).await;
+        let page = browser.submit(&page, "/a/auth/login", &[("email", email)]).await;
+        let request = page.at.split("req=").nth(1).unwrap().to_owned();
+        let csrf = page.html.split("name=\"csrf\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+        shown.push(page.html.replace(email, "").replace(&request, "").replace(&csrf, ""));
+        assert_eq!(mails(&client.harness, email).await, 1);
+        let code = mail(&client.harness, email).await["otp"].as_str().expect("a code").to_owned();
+        let page = browser.submit(&page, "/a/auth/verify", &[("code", &format!(" {code} "))]).await;
+        assert!(page.callback().contains_key("code"));
+    }
+    assert_eq!(shown[0], shown[1], "the page tells nothing of who is known");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pwo_02_pwo_04_a_link_signs_in_and_opening_it_elsewhere_takes_a_button() {
+    let client = start().await;
+    configure(&client.harness, delivery(Delivery::Link)).await;
+    let acme = client.organization("Acme").await;
+    member(&client, &acme, CARL).await;
+    let mut browser = Browser::new(&client.harness);
+    let page = browser.authorize(&[]).await;
+    let page = browser.submit(&page, "/a/auth/login", &[("email", CARL)]).await;
+    assert!(!page.html.contains("name=\"code\""), "{}", page.html);
+    let waiting = page.at.clone();
+    let poll = waiting.replace("verify", "poll");
+    assert!(browser.get(&poll).await.html.contains("true"));
+    let path = link(&client.harness, CARL).await;
+    // A program that scans the mail.
+    let mut scanner = Browser::new(&client.harness);
+    assert_eq!(scanner.head(&path).await.status, 200);
+    let page = scanner.get(&path).await;
+    assert!(page.left_to.is_none() && page.html.contains(CARL), "{}", page.html);
+    assert_eq!(scanner.head(&path).await.status, 200);
+    // The browser in which it began.
+    let page = browser.get(&path).await;
+    assert_eq!(page.callback()["state"], "s-1");
+    let again = browser.get(&path).await;
+    assert!(again.status == 400 && again.html.contains("expired"), "{}", again.html);
+    assert!(browser.get(&poll).await.html.contains("false"));
+
+    // Another browser, on purpose: it signs in there, and the first one is told so.
+    let page = browser.authorize(&[("prompt", "login"), ("state", "s-9")]).await;
+    let page = browser.submit(&page, "/a/auth/login", &[("email", CARL)]).await;
+    let waiting = page.at.clone();
+    let path = link(&client.harness, CARL).await;
+    let mut phone = Browser::new(&client.harness);
+    let page = phone.get(&path).await;
+    let page = phone.submit(&page, &path, &[]).await;
+    assert_eq!(page.callback()["state"], "s-9");
+    assert!(phone.jar.contains_key("__Host-narthex_session"));
+    let page = browser.get(&waiting).await;
+    assert!(page.left_to.is_none() && page.html.contains("another"), "{}", page.html);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mistake_11_what_a_mailbox_proves_goes_to_the_browser_that_opened_its_link() {
+    let client = start().await;
+    configure(&client.harness, delivery(Delivery::Link)).await;
+    let (acme, beta) = (client.organization("Acme").await, client.organization("Beta").await);
+    let carl = member(&client, &acme, CARL).await;
+    client
+        .ok(
+            201,
+            "POST",
+            &format!("/api/v1/memberships/organizations/{beta}/users/{carl}?send_invitation_email=false"),
+            Some(json!({})),
+        )
+        .await;
+    // Somebody asks for a link to an address that is not theirs, and waits.
+    let mut attacker = Browser::new(&client.harness);
+    let page = attacker.authorize(&[]).await;
+    let page = attacker.submit(&page, "/a/auth/login", &[("email", CARL)]).await;
+    let waiting = page.at.clone();
+    let path = link(&client.harness, CARL).await;
+    let mut carl = Browser::new(&client.harness);
+    let page = carl.get(&path).await;
+    let page = carl.submit(&page, &path, &[]).await;
+    assert!(page.at.starts_with("/a/auth/organizations"), "{}: {}", page.at, page.html);
+    // The login has moved: the attacker has none of it, at any of its pages.
+    for path in [waiting.as_str(), &page.at, &waiting.replace("verify", "organizations")] {
+        let shown = attacker.get(path).await;
+        assert!(shown.left_to.is_none() && !shown.html.contains("Acme"), "{path}: {}", shown.html);
+    }
+    assert!(!attacker.jar.contains_key("__Host-narthex_session"));
+    let page = carl.submit(&page, "/a/auth/organizations", &[("organization", &beta)]).await;
+    assert!(page.callback().contains_key("code"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pwo_03_where_it_is_enforced_a_link_works_in_its_own_browser_only() {
+    let client = start().await;
+    let change = PasswordlessChange { enforce_same_browser_origin: Some(true), ..delivery(Delivery::LinkOtp) };
+    configure(&client.harness, change).await;
+    let acme = client.organization("Acme").await;
+    member(&client, &acme, CARL).await;
+    let mut browser = Browser::new(&client.harness);
+    let page = browser.authorize(&[]).await;
+    let page = browser.submit(&page, "/a/auth/login", &[("email", CARL)]).await;
+    assert!(page.html.contains("name=\"code\""), "a code as well: {}", page.html);
+    let path = link(&client.harness, CARL).await;
+    let mut other = Browser::new(&client.harness);
+    let page = other.get(&path).await;
+    let page = other.submit(&page, &path, &[]).await;
+    assert!(page.status == 400 && page.html.contains("browser where you started"), "{}", page.html);
+    assert!(browser.get(&path).await.callback().contains_key("code"), "it has not been used up");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pwo_05_a_mail_is_sent_again_within_limits() {
+    let client = start().await;
+    let mut browser = Browser::new(&client.harness);
+    let page = browser.authorize(&[]).await;
+    let page = browser.submit(&page, "/a/auth/login", &[("email", CARL)]).await;
+    let first = mail(&client.harness, CARL).await["otp"].clone();
+    let page = browser.submit(&page, "/a/auth/resend", &[]).await;
+    assert_eq!((page.status, mails(&client.harness, CARL).await), (200, 2));
+    assert_eq!(mail(&client.harness, CARL).await["otp"], first, "the same code");
+    let page = browser.get(&page.at.replace("resend", "verify")).await;
+    let page = browser.submit(&page, "/a/auth/resend", &[]).await;
+    assert!(page.html.contains("Too many attempts"), "{}", page.html);
+    assert_eq!(mails(&client.harness, CARL).await, 2);
+    client.harness.clock.advance(Duration::from_secs(61));
+    configure(
+        &client.harness,
+        PasswordlessChange { regenerate_on_resend: Some(true), ..PasswordlessChange::default() },
+    )
+    .await;
+    let page = browser.get(&page.at.replace("resend", "verify")).await;
+    let page = browser.submit(&page, "/a/auth/resend", &[]).await;
+    let fresh = mail(&client.harness, CARL).await["otp"].clone();
+    assert_ne!(fresh, first);
+    let page = browser.get(&page.at.replace("resend", "verify")).await;
+    let wrong = browser.submit(&page, "/a/auth/verify", &[("code", first.as_str().unwrap())]).await;
+    assert!(wrong.left_to.is_none());
+    let page = browser.submit(&wrong, "/a/auth/verify", &[("code", fresh.as_str().unwrap())]).await;
+    assert!(page.callback().contains_key("code"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn inv_01_inv_02_an_invitation_is_taken_up_by_a_button_and_no_login_page_follows() {
+    let client = start().await;
+    let acme = client.organization("Acme").await;
+    let client_id = crate::browser::default_client(&client.harness).await;
+    let uri = json!({ "initiate_login_uri": "https://app.acme.example/login" });
+    client.ok(200, "PATCH", &format!("/api/v1/clients/{client_id}"), Some(uri)).await;
+    let path = format!("/api/v1/organizations/{acme}/users");
+    let made = client.ok(201, "POST", &path, Some(json!({ "email": CARL }))).await;
+    let user = made["user"]["id"].as_str().unwrap().to_owned();
+    assert_eq!(made["user"]["memberships"][0]["membership_status"], "PENDING_INVITE");
+    narthex_core::jobs::drain(client.harness.core()).await.unwrap();
+    let path = link(&client.harness, CARL).await;
+    assert!(path.starts_with("/invite/"), "{path}");
+    let mut browser = Browser::new(&client.harness);
+    assert_eq!(browser.head(&path).await.status, 200);
+    let page = browser.get(&path).await;
+    assert!(page.html.contains("Acme") && page.html.contains(CARL), "{}", page.html);
+    let forged = browser.post_from("https://evil.example", &path, &[("csrf", "x")]).await;
+    assert!(forged.left_to.is_none());
+    let page = browser.submit(&page, &path, &[]).await;
+    assert_eq!(page.left_to.as_deref(), Some("https://app.acme.example/login"));
+    let page = browser.authorize(&[]).await;
+    let id = claims(&exchange(&client.harness, &page.code()).await.json()["id_token"]);
+    assert_eq!((&id["sub"], &id["oid"], &id["email_verified"]), (&json!(user), &json!(acme), &json!(true)));
+    let shown = client.ok(200, "GET", &format!("/api/v1/users/{user}"), None).await;
+    let membership = &shown["user"]["memberships"][0];
+    assert_eq!(
+        (&membership["membership_status"], &membership["provisioning_method"]),
+        (&json!("ACTIVE"), &json!("invitation"))
+    );
+    assert!(membership["accepted_at"].is_string());
+    let again = browser.get(&path).await;
+    assert_eq!(again.status, 410, "{}", again.html);
+    assert_eq!(Browser::new(&client.harness).get("/invite/guess").await.status, 410);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn inv_09_mistake_8_an_invitation_waits_in_the_chooser_of_its_own_address_only() {
+    let client = start().await;
+    let (acme, beta) = (client.organization("Acme").await, client.organization("Beta").await);
+    member(&client, &acme, CARL).await;
+    member(&client, &acme, BEA).await;
+    client.ok(201, "POST", &format!("/api/v1/organizations/{beta}/users"), Some(json!({ "email": CARL }))).await;
+    let mut browser = Browser::new(&client.harness);
+    let page = browser.authorize(&[("prompt", "select_account")]).await;
+    let page = browser.submit(&page, "/a/auth/login", &[("email", CARL)]).await;
+    let code = mail(&client.harness, CARL).await["otp"].as_str().unwrap().to_owned();
+    let page = browser.submit(&page, "/a/auth/verify", &[("code", &code)]).await;
+    assert!(page.at.starts_with("/a/auth/organizations"), "{}: {}", page.at, page.html);
+    let page = browser.submit(&page, "/a/auth/join", &[("organization", &beta)]).await;
+    let id = claims(&exchange(&client.harness, &page.code()).await.json()["id_token"]);
+    assert_eq!(id["oid"], json!(beta));
+    // Somebody else cannot take it up.
+    client.ok(201, "POST", &format!("/api/v1/organizations/{beta}/users"), Some(json!({ "email": ANN }))).await;
+    let mut other = Browser::new(&client.harness);
+    assert!(other.sign_in(BEA, &[]).await.callback().contains_key("code"));
+    assert_eq!(other.authorize(&[("organization_id", &beta)]).await.error(), "access_denied");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mcp_30_a_client_of_a_resource_needs_consent_and_gets_what_was_agreed_to() {
+    let client = start().await;
+    let core = client.harness.core();
+    for (name, text) in [("todo:read", "Read your list"), ("todo:write", "Change your list")] {
+        narthex_core::scopes::create(core, client.harness.env_id(), name.into(), text.into()).await.unwrap();
+    }
+    let acme = client.organization("Acme").await;
+    member(&client, &acme, ANN).await;
+    let new = json!({
+        "name": "Todo", "resource_type": "MCP_SERVER", "scopes": ["todo:read", "todo:write"], "resource_scope_selection_allowed": true
+    });
+    let made = client.ok(201, "POST", "/api/v1/resources", Some(new)).await;
+    let resource = made["resource"]["id"].as_str().unwrap().to_owned();
+    let body = json!({ "client_name": "Cursor", "redirect_uris": [CALLBACK], "token_endpoint_auth_method": "none" });
+    let registered = client
+        .harness
+        .rest("POST", &format!("/api/v1/resources/{resource}/clients:register"), None, Some(&body))
+        .await
+        .json();
+    let agent = registered["client_id"].as_str().unwrap().to_owned();
+    let path = |more: &str| {
+        format!(
+            "/resources/{resource}/oauth/authorize?response_type=code&client_id={agent}&redirect_uri={CALLBACK}&state=m-1\
+             &code_challenge={CHALLENGE}&code_challenge_method=S256{more}"
+        )
+    };
+    let mut browser = Browser::new(&client.harness);
+    let missing = browser.get(&path("").replace("&code_challenge_method=S256", "").replace(CHALLENGE, "")).await;
+    assert_eq!(missing.error(), "invalid_request", "PKCE is for every client of a resource");
+    let foreign = browser.get(&path("&resource=https://other.example")).await;
+    assert_eq!(foreign.error(), "invalid_target");
+    let page = browser.get(&path("&scope=openid+email+todo:read+todo:write+unknown")).await;
+    let page = browser.submit(&page, "/a/auth/login", &[("email", ANN)]).await;
+    let page = browser.submit(&page, "/a/auth/verify", &[("code", CODE)]).await;
+    assert!(page.at.starts_with("/a/auth/consent"), "{}: {}", page.at, page.html);
+    assert!(page.html.contains("Cursor") && page.html.contains("Read your list"), "{}", page.html);
+
+    // The same over the RPC, for the browser of this login alone.
+    let cookies: Vec<String> = browser.jar.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let base = client.harness.running().http_url.clone();
+    let request = |cookies: &str| {
+        http::Request::get(format!("{base}/api/v1/oauth/consent/details")).header("cookie", cookies.to_owned())
+    };
+    let details = client.harness.send(&base, crate::harness::Protocol::H1, request(&cookies.join("; ")), "").await;
+    assert_eq!(details.status, 200, "{}", details.text());
+    let details = details.json();
+    assert_eq!(details["client"]["client_id"], json!(agent));
+    assert_eq!(details["user"]["email"], json!(ANN));
+    assert_eq!(details["resource"]["id"], json!(resource));
+    assert_eq!(details["scopes"][2], json!({ "name": "todo:read", "description": "Read your list" }));
+    let nobody = client.harness.send(&base, crate::harness::Protocol::H1, request("a=b"), "").await;
+    assert_eq!(nobody.status, 404);
+
+    let page = browser.submit(&page, "/a/auth/consent", &[("decision", "allow"), ("scope", "todo:read")]).await;
+    let callback = page.callback();
+    assert_eq!(callback["state"], "m-1");
+    assert!(callback["iss"].ends_with(&format!("/resources/{resource}")), "RFC 9207: {callback:?}");
+    let consents = client.ok(200, "GET", &format!("/api/v1/user_consents?resource_id={resource}"), None).await;
+    assert_eq!(consents["consents"][0]["scopes"], json!(["openid", "email", "todo:read"]));
+
+    // What was agreed to is not asked again; what was not, is.
+    let page = browser.get(&path("&scope=openid+todo:read")).await;
+    assert!(page.callback().contains_key("code"));
+    let page = browser.get(&path("&scope=todo:write&prompt=none")).await;
+    assert_eq!(page.error(), "consent_required");
+    let page = browser.get(&path("&scope=todo:write")).await;
+    assert!(page.at.starts_with("/a/auth/consent"), "{}", page.at);
+    let page = browser.submit(&page, "/a/auth/consent", &[("decision", "deny")]).await;
+    assert_eq!(page.error(), "access_denied");
+    let page = browser.get(&path("&scope=todo:read&prompt=consent")).await;
+    assert!(page.at.starts_with("/a/auth/consent"), "{}", page.at);
 }
