@@ -17,6 +17,7 @@ use narthex_api::METHODS;
 use narthex_api::contract::Message;
 use narthex_core::ids::EnvId;
 use narthex_core::pages::Scope;
+use narthex_core::passkeys::webauthn::{self, ClientData, Party, PublicKey};
 use narthex_rpc::json::{self, Emit};
 use narthex_rpc::route::Routes;
 use narthex_rpc::validate::Validator;
@@ -32,6 +33,7 @@ const TARGETS: &[(&str, Target)] = &[
     ("form", form),
     ("forwarded", forwarded),
     ("page_token", page_token),
+    ("passkey", passkey),
 ];
 
 fuzz_target!(|data: &[u8]| {
@@ -115,4 +117,32 @@ fn forwarded(data: &[u8]) {
 fn page_token(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let _ = Scope::new(EnvId(1), "organizations", "").position(text, 10);
+}
+
+/// What an authenticator is said to have answered is read or refused. The first byte is the length of the credential's id, the second that of
+/// the client data in units of 16.
+fn passkey(data: &[u8]) {
+    let Some(([id, client], rest)) = data.split_first_chunk() else { return };
+    let Some((id, rest)) = rest.split_at_checked(usize::from(*id)) else { return };
+    let Some((client, answer)) = rest.split_at_checked(usize::from(*client) * 16) else { return };
+    let _ = ClientData::read(client);
+    let (ids, origins) = (["localhost".to_owned()], ["https://localhost:8443".to_owned()]);
+    let party = Party { ids: &ids, origins: &origins };
+    if let Ok(made) = webauthn::register(id, answer, client, &party, false) {
+        assert_eq!(made.credential_id, id);
+        assert!(made.flags.user_present && (made.flags.backup_eligible || !made.flags.backed_up));
+        PublicKey::read(&made.public_key).expect("the key of a credential that is kept can be used");
+    }
+    // Nobody knows the private half of this key: no answer may count. RFC 8032 §7.1, test 1.
+    let key = [
+        &[0xa4, 0x01, 0x01, 0x03, 0x27, 0x20, 0x06, 0x21, 0x58, 0x20][..],
+        &[
+            0xd7, 0x5a, 0x98, 0x01, 0x82, 0xb1, 0x0a, 0xb7, 0xd5, 0x4b, 0xfe, 0xd3, 0xc9, 0x64, 0x07, 0x3a, 0x0e, 0xe1, 0x72, 0xf3,
+            0xda, 0xa6, 0x23, 0x25, 0xaf, 0x02, 0x1a, 0x68, 0xf7, 0x07, 0x51, 0x1a,
+        ],
+    ]
+    .concat();
+    let key = PublicKey::read(&key).expect("a key");
+    let given = webauthn::Assertion { authenticator_data: answer, client_data_json: client, signature: id };
+    assert!(webauthn::assert(&given, &key, "localhost", &party, false).is_err());
 }

@@ -253,6 +253,8 @@ id!(/// An image or font of the hosted pages.
     AssetId, "asset", "ast_");
 id!(/// The record of a passkey.
     CredentialId, "passkey", "cred_");
+id!(/// The registration of an authenticator app.
+    TotpRegistrationId, "TOTP registration", "totp_");
 id!(/// What a login has allowed a client.
     GrantId, "grant", "gnt_");
 

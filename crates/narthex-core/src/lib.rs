@@ -34,6 +34,7 @@ pub mod memberships;
 pub mod nodes;
 pub mod organizations;
 pub mod pages;
+pub mod passkeys;
 pub mod passwordless;
 pub mod permissions;
 pub mod portal_links;
@@ -48,6 +49,7 @@ pub mod sessions;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod tokens;
+pub mod totp;
 pub mod user_attributes;
 pub mod users;
 

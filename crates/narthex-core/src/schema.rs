@@ -42,6 +42,7 @@ const MIGRATIONS: &[(u32, &str, Text)] = &[
     (50, "sign_in", Text::Both(include_str!("../migrations/0050_sign_in.sql"))),
     (51, "emails", Text::Both(include_str!("../migrations/0051_emails.sql"))),
     (52, "passwordless", Text::Both(include_str!("../migrations/0052_passwordless.sql"))),
+    (53, "passkeys", Text::Both(include_str!("../migrations/0053_passkeys.sql"))),
     (54, "grants", Text::Both(include_str!("../migrations/0054_grants.sql"))),
     (55, "settings", Text::Both(include_str!("../migrations/0055_settings.sql"))),
 ];

@@ -1,6 +1,8 @@
 //! Test support: a seeded [`Core`] on a database of its own, in one call.
 
 use std::collections::BTreeMap;
+pub mod authenticator;
+
 use std::ops::Deref;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};

@@ -105,6 +105,9 @@ const SWEEPS: &[Periodic] = &[
     expired!("passwordless_requests", "id", Duration::from_mins(5)),
     expired!("passwordless_sends", "id", Duration::from_mins(1)),
     expired!("auth_log", "id", HOUR),
+    expired!("passkey_answers", "challenge", Duration::from_mins(1)),
+    expired!("passkey_proofs", "hash", Duration::from_mins(1)),
+    expired!("totp_registrations", "id", HOUR),
     Periodic {
         name: "registered_clients",
         every: HOUR,

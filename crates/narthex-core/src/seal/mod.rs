@@ -65,6 +65,16 @@ impl Sealed {
         let id = self.0.get(1..=KEY_ID_LEN)?;
         (self.0[0] == VERSION).then(|| DataKeyId(i64::from_be_bytes(id.try_into().unwrap_or_default())))
     }
+
+    /// The bytes, for a value that leaves the database.
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
+
+    /// Bytes that came back; whether they are any good shows when they are opened.
+    pub(crate) fn from_bytes(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
 }
 
 impl From<Sealed> for Value {

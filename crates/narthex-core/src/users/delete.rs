@@ -17,7 +17,7 @@ use crate::events::{self, Actor};
 use crate::ids::{EnvId, EventId, UserId};
 use crate::jobs::{self, Job, NewJob};
 use crate::organizations::share;
-use crate::{api_tokens, consents, counters, login, memberships, sessions};
+use crate::{api_tokens, consents, counters, login, memberships, passkeys, sessions, totp};
 
 /// Takes the personal data of a deleted user out of stored events and other people's memberships, some hundred rows at a time.
 pub const ERASE: jobs::Kind = jobs::Kind {
@@ -109,7 +109,9 @@ pub(crate) async fn remove(
     let mut bumps = ended.bumps;
     let tokens = api_tokens::purge_of_user(tx, user.environment, user.id).await?;
     let consents = consents::purge_of_user(tx, user.environment, user.id).await?;
-    let is_whole = ended.is_whole && tokens.is_empty() && consents == 0;
+    let passkeys = passkeys::purge_of_user(tx, user.environment, user.id).await?;
+    totp::purge_of_user(tx, user.environment, user.id).await?;
+    let is_whole = ended.is_whole && tokens.is_empty() && consents == 0 && passkeys == 0;
     bumps.extend(tokens);
     if !is_whole {
         return Ok(Removal::later(bumps));

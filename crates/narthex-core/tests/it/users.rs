@@ -4,14 +4,16 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use narthex_core::events::audit;
-use narthex_core::ids::{EnvId, OrganizationId, UserId};
+use narthex_core::ids::{EnvId, OrganizationId, SessionId, UserId};
 use narthex_core::memberships::{self, Addition, State, Status, Subject};
 use narthex_core::organizations::Patch;
 use narthex_core::pages::{Page, PageRequest};
+use narthex_core::passkeys::{self, NewPasskey};
 use narthex_core::schema::Schema;
-use narthex_core::sessions::{self, NewSession};
+use narthex_core::sessions::{self, Device, NewSession};
+use narthex_core::testing::authenticator::Authenticator;
 use narthex_core::users::{self, Identity, NewUser, ProfilePatch, UserPatch, View};
-use narthex_core::{Kind, jobs};
+use narthex_core::{Kind, connections, jobs, totp};
 use narthex_db::{Engine, p};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -256,9 +258,20 @@ narthex_db::on_each_engine! { &Schema::new().migrations();
         f.add(existing(bolt, Identity::Id(ann))).await.unwrap();
         let inviting = Addition { inviter_email: text("griselda@featherstone.example"), ..invited(acme, "bob@example.com") };
         let bob = f.add(inviting).await.unwrap().user.id;
+        let webauthn = connections::webauthn(f.core(), f.env()).await.unwrap().unwrap().id;
+        connections::set_enabled(f.core(), f.env(), webauthn, true).await.unwrap();
+        let asked = passkeys::begin_registration(f.core(), f.environment(), ann, SessionId(1)).await.unwrap();
+        let device = Device { user_agent: "griselda's browser".into(), ip: "198.51.100.77".into(), ..Device::default() };
+        let new = NewPasskey { device, ..Authenticator::new(&f.core().random).create(&asked, "https://dev.test") };
+        let passkey = passkeys::finish_registration(f.core(), f.environment(), ann, SessionId(1), new).await.unwrap().id;
+        passkeys::rename(f.core(), f.env(), Some(ann), passkey, "griseldakey".into()).await.unwrap();
+        totp::register(f.core(), f.environment(), totp::Subject::User(ann)).await.unwrap();
         let sealed = jobs::drain(f.core()).await.unwrap();
         assert!(sealed > 0);
-        assert!(dump(&f).await.contains("griselda"), "the search finds what is there");
+        let before = dump(&f).await;
+        for trace in ["griselda", "198.51.100.77", "griseldakey", "griselda's browser"] {
+            assert!(before.contains(trace), "the search finds what is there: {trace}");
+        }
 
         f.delete(Identity::Id(ann)).await.unwrap();
         jobs::drain(f.core()).await.unwrap();
@@ -266,7 +279,7 @@ narthex_db::on_each_engine! { &Schema::new().migrations();
         f.node.clock.advance(DAY);
         jobs::drain(f.core()).await.unwrap();
         let dump = dump(&f).await;
-        for trace in ["griselda", "featherstone", "+4179", "whistleblowers", "qx77"] {
+        for trace in ["griselda", "featherstone", "+4179", "whistleblowers", "qx77", "198.51.100"] {
             let at = dump.find(trace).map(|at| &dump[at.saturating_sub(300)..(at + 100).min(dump.len())]);
             assert_eq!(at, None, "{trace}");
         }

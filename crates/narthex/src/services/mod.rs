@@ -10,8 +10,10 @@ pub mod organizations;
 pub mod roles;
 pub mod sessions;
 mod structs;
+pub mod totp;
 pub mod user_attributes;
 pub mod users;
+pub mod webauthn;
 
 use std::sync::Arc;
 
@@ -30,5 +32,7 @@ pub fn register(rpcs: &mut Rpcs, core: &Arc<Core>) {
     sessions::register(rpcs, core);
     roles::register(rpcs, core);
     user_attributes::register(rpcs, core);
+    totp::register(rpcs, core);
     users::register(rpcs, core);
+    webauthn::register(rpcs, core);
 }
