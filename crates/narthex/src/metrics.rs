@@ -23,6 +23,7 @@ pub enum Route {
     LoginPages,
     MagicLink,
     Invitation,
+    Profile,
     Healthz,
     Readyz,
     GrpcHealth,
@@ -35,7 +36,7 @@ pub enum Route {
 }
 
 impl Route {
-    const ALL: [Self; 18] = [
+    const ALL: [Self; 19] = [
         Self::Token,
         Self::Keys,
         Self::OpenIdConfiguration,
@@ -45,6 +46,7 @@ impl Route {
         Self::LoginPages,
         Self::MagicLink,
         Self::Invitation,
+        Self::Profile,
         Self::Healthz,
         Self::Readyz,
         Self::GrpcHealth,
@@ -68,6 +70,7 @@ impl Route {
             Self::LoginPages => "/a/{page}",
             Self::MagicLink => "/magicLink/{token}",
             Self::Invitation => "/invite/{secret}",
+            Self::Profile => "/ui/profile/{page}",
             Self::Healthz => "/healthz",
             Self::Readyz => "/readyz",
             Self::GrpcHealth => "/grpc.health.v1.Health",

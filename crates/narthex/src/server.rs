@@ -109,7 +109,12 @@ impl Server {
             (Route::Uploads, Some(environment)) => uploads::serve(&self.state.core, environment, request).await,
             (Route::Dev, Some(_)) => dev::serve(&self.state, request, peer).await,
             (
-                Route::Authorize | Route::ResourceAuthorize | Route::LoginPages | Route::MagicLink | Route::Invitation,
+                Route::Authorize
+                | Route::ResourceAuthorize
+                | Route::LoginPages
+                | Route::MagicLink
+                | Route::Invitation
+                | Route::Profile,
                 Some(environment),
             ) => login::serve(&self.state, environment, route, request, client).await,
             _ => reply::not_found(),
@@ -260,6 +265,7 @@ fn route(path: &str, door: Door) -> Option<Route> {
         path if path.starts_with("/a/") => Some(Route::LoginPages),
         path if path.starts_with("/magicLink/") => Some(Route::MagicLink),
         path if path.starts_with("/invite/") => Some(Route::Invitation),
+        path if path.starts_with("/ui/profile/") => Some(Route::Profile),
         path if path.starts_with("/resources/") && path.ends_with("/oauth/authorize") => Some(Route::ResourceAuthorize),
         path if path.starts_with(health::GRPC_PREFIX) => Some(Route::GrpcHealth),
         path if door.is_dev() && (path == "/dev" || path.starts_with("/dev/")) => Some(Route::Dev),

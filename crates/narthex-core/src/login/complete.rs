@@ -3,7 +3,7 @@
 use narthex_db::Tx;
 
 use super::store::{advance, find};
-use super::{AuthRequest, Authorize, Method, Proof, Stage, Step, Visitor, broken, gone};
+use super::{AuthRequest, Authorize, Intent, Method, Proof, Stage, Step, Visitor, broken, gone};
 use crate::cache::Bump;
 use crate::clock::Timestamp;
 use crate::consents;
@@ -14,6 +14,7 @@ use crate::events::Actor;
 use crate::grants::{self, Authorization, NewCode, Subject};
 use crate::ids::{AuthRequestId, EventId, SessionId, UserId, UserProfileId};
 use crate::organizations::{self, Creation, Organization};
+use crate::passkeys;
 use crate::resources;
 use crate::roles;
 use crate::seal::Secret;
@@ -147,7 +148,20 @@ pub(super) async fn enter(
     request.user = Some(user.id);
     request.organization = entry.organization;
     request.session = Some(entered.session);
-    let step = ask_or_finish(tx, environment, made, request, from, &entered).await?;
+    // Whoever signs up or lets a program in has asked for no more pages, and whoever has a passkey somewhere knows what it is.
+    let offers = made.offers_passkey
+        && proof.method == Method::Passwordless
+        && request.intent == Intent::SignIn
+        && request.authorize.resource.is_none();
+    let step = if offers && !passkeys::has_any(tx, environment.id, user.id).await? {
+        request.stage = Stage::Offer;
+        if !advance(tx, &request, from, made.now).await? {
+            return Err(late());
+        }
+        Step::Page(Stage::Offer)
+    } else {
+        ask_or_finish(tx, environment, made, request, from, &entered).await?
+    };
     Ok(Outcome { step, ..with_session(&made.entry, entered) })
 }
 

@@ -12,7 +12,9 @@ use crate::error::{Error, Kind, Result};
 use crate::ids::SessionId;
 use crate::organizations::share;
 use crate::passwordless::{self, Begin, Purpose, Refusal};
+use crate::seal::Secret;
 use crate::users::{self, Identity};
+use crate::{memberships, passkeys};
 
 /// Longest address that the page takes (`DiscoveryRequest.email`).
 const LONGEST: usize = 100;
@@ -223,7 +225,7 @@ fn verified(
     }
 }
 
-/// Proves the user by a passkey: `token` is what finishing its ceremony gave.
+/// Proves the user by a passkey: `token` is what finishing its ceremony gave. Whatever is wrong, the page says the same.
 pub async fn submit_passkey(
     core: &Arc<Core>,
     environment: &Arc<Environment>,
@@ -232,11 +234,41 @@ pub async fn submit_passkey(
     visitor: &Visitor,
     current: Option<SessionId>,
 ) -> Result<Outcome> {
-    let refused = || Ok(Outcome::of(Step::Problem(Problem::PasskeyRefused)));
-    if request.stage > Stage::Verify || environment.authentication_mode == AuthenticationMode::Modular {
-        return refused();
-    }
-    refused()
+    let connection = crate::connections::webauthn(core, environment.id).await?.filter(|connection| connection.enabled);
+    let Some(connection) = connection.filter(|_| environment.authentication_mode == AuthenticationMode::FullStack)
+    else {
+        return Ok(Outcome::of(Step::Problem(Problem::PasskeyRefused)));
+    };
+    let made = Arc::new(Made::new(core, environment, visitor, Some("")).await?);
+    let (env, seen, token) = (Arc::clone(environment), request.clone(), Secret::new(token.to_owned()));
+    let outcome = core
+        .db
+        .write_for(share(environment.id), async move |tx| {
+            let mut request = complete::current(tx, &seen, made.now).await?;
+            let from = request.stage;
+            if from > Stage::Verify {
+                return Err(late());
+            }
+            let user = match passkeys::redeem(tx, env.id, token.expose(), made.now).await? {
+                Some(user) => users::load(tx, env.id, &Identity::Id(user)).await?,
+                None => None,
+            };
+            // A passkey lets nobody in who belongs nowhere; a mail may still make them an organization of their own.
+            let user = match user {
+                Some(user) if !memberships::of_user(tx, &user).await?.is_empty() => user,
+                _ => return Ok(Outcome::of(Step::Problem(Problem::PasskeyRefused))),
+            };
+            request.intent = Intent::SignIn;
+            request.proof = Some(Proof {
+                method: Method::Passkey,
+                connection: Some(connection.id),
+                email: users::key_of(&user.email),
+                at: made.now,
+            });
+            after_proof(tx, &env, &made, request, from, current).await
+        })
+        .await;
+    settled(core, outcome)
 }
 
 async fn prove(

@@ -13,7 +13,7 @@ pub use authenticate::{Assertion, Begun, Proven, begin_authentication, finish_au
 pub use manage::{delete, list, rename};
 pub use register::{MOST, NewPasskey, begin_registration, finish_registration};
 pub use settings::{Settings, related_origins, rp_id, settings};
-pub(crate) use store::purge_of_user;
+pub(crate) use store::{has_any, purge_of_user};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

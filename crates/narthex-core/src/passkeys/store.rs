@@ -99,6 +99,12 @@ pub(super) async fn of_user(tx: &mut Tx, environment: EnvId, user: UserId) -> Re
     Ok(tx.all(sql, &p![user, environment]).await?)
 }
 
+/// Whether a user has a passkey.
+pub(crate) async fn has_any(tx: &mut Tx, environment: EnvId, user: UserId) -> Result<bool> {
+    let sql = "SELECT id FROM passkeys WHERE user_id = $1 AND environment_id = $2 LIMIT 1";
+    Ok(tx.opt::<(i64,)>(sql, &p![user, environment]).await?.is_some())
+}
+
 /// Removes a passkey, and what it has proven to a login that is still under way.
 pub(super) async fn delete(tx: &mut Tx, passkey: &Passkey) -> Result<()> {
     tx.execute("DELETE FROM passkeys WHERE id = $1", &p![passkey.id]).await?;

@@ -7,6 +7,7 @@ mod invitation;
 mod link;
 mod look;
 mod pages;
+mod profile;
 mod steps;
 mod visit;
 
@@ -52,6 +53,7 @@ pub async fn serve(
         Route::ResourceAuthorize => authorize::of_resource(&visit).await,
         Route::MagicLink => link::serve(&visit).await,
         Route::Invitation => invitation::serve(&visit).await,
+        Route::Profile => profile::serve(&visit).await,
         _ => steps::serve(&visit).await,
     };
     answer.unwrap_or_else(|error| visit.failed(&error))

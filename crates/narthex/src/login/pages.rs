@@ -11,11 +11,14 @@ use super::{look, redirect};
 use crate::pages::{self, Answer, Methods, Page as _};
 use crate::reply::Body;
 
-/// WebAuthnService, as the pages' script calls it.
+/// BeginAuthentication, as the pages' script calls it.
 const BEGIN_LOGIN: &str = "/api/v1/webauthn/authentication:begin";
+/// FinishAuthentication.
 const FINISH_LOGIN: &str = "/api/v1/webauthn/authentication:finish";
-const BEGIN_REGISTRATION: &str = "/api/v1/webauthn/registration:begin";
-const FINISH_REGISTRATION: &str = "/api/v1/webauthn/registration:finish";
+/// BeginRegistration.
+pub const BEGIN_REGISTRATION: &str = "/api/v1/webauthn/registration:begin";
+/// FinishRegistration.
+pub const FINISH_REGISTRATION: &str = "/api/v1/webauthn/registration:finish";
 
 /// A login that is over.
 pub const OVER: &str = "This login is no longer valid. Please go back to the application and start again.";

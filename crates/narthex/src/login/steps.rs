@@ -237,7 +237,7 @@ pub async fn restart_of(visit: &Visit, client_id: Option<&str>) -> Result<Option
 }
 
 /// A form that another site has sent, or that is not of this login.
-async fn foreign_form(visit: &Visit) -> Result<Response<Body>> {
+pub async fn foreign_form(visit: &Visit) -> Result<Response<Body>> {
     let look = look(&visit.state, &visit.environment, None).await?;
     let frame = visit.frame(&look, None, "", None);
     Ok(pages::Failure {

@@ -141,11 +141,13 @@ pub fn page(name: &str, look: &Look, words: &Words<'_>) -> Option<Response<Body>
         frame,
         begin: at,
         finish: at,
+        list: at,
         rename: at,
         delete: at,
         logout: at,
         email,
         passkeys,
+        may_add: true,
         problem: None,
     };
     let consent = |verified| Consent {

@@ -58,6 +58,8 @@ pub struct Passkeys<'a> {
     pub begin: &'a str,
     /// FinishRegistration.
     pub finish: &'a str,
+    /// ListCredentials: what the browser is told of the passkeys that are left.
+    pub list: &'a str,
     /// Form target.
     pub rename: &'a str,
     /// Form target.
@@ -68,6 +70,8 @@ pub struct Passkeys<'a> {
     pub email: &'a str,
     /// Newest first.
     pub passkeys: Vec<PasskeyRow<'a>>,
+    /// Whether another one can be made.
+    pub may_add: bool,
     /// What was wrong with the last try.
     pub problem: Option<&'a str>,
 }

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use narthex_core::connections;
+use narthex_core::connections::{self, WebauthnChange};
 use narthex_core::ids::{OrganizationId, UserId};
 use narthex_core::passkeys::{Assertion, Begun, NewPasskey};
 use narthex_core::sessions::{self, NewCookie, NewSession};
 use narthex_core::testing::authenticator::Authenticator;
 use serde_json::{Value, json};
 
+use crate::browser::{Browser as Site, Page, allow, exchange};
 use crate::harness::Protocol;
 use crate::http::Reply;
 use crate::roles::Client;
@@ -269,6 +270,216 @@ async fn ctl_06_users_reach_their_own_passkeys_only_and_nobody_makes_one_for_ano
     assert_eq!(twin.error_code(), "PERMISSION_DENIED");
     let anonymous = Browser::new(&client).send("POST", "/api/v1/webauthn/registration:begin", &json!({})).await;
     assert_eq!(anonymous.status, 401);
+}
+
+const ANN: &str = "ann+sktest@example.com";
+const BEA: &str = "bea+sktest@example.net";
+
+/// A browser's session as its cookie has it.
+fn session_of<'a>(client: &'a Client, site: &Site<'_>) -> Browser<'a> {
+    let value = site.jar.get(sessions::COOKIE).expect("a session");
+    Browser { cookie: format!("{}={value}", sessions::COOKIE), ..Browser::new(client) }
+}
+
+/// Goes on with a login by what a passkey proves.
+async fn with_passkey(site: &mut Site<'_>, page: &Page, authenticator: &Authenticator, client: &Client) -> Page {
+    let proven = Browser::answer(&Browser::new(client).log_in(authenticator).await);
+    let token = proven["session_token"].as_str().expect("a token").to_owned();
+    site.submit(page, "/a/auth/passkey-login", &[("session_token", &token)]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wan_02_wan_04_a_passkey_signs_in_to_an_application_and_once_only() {
+    let client = start().await;
+    allow(&client.harness, &[ANN]).await;
+    let (acme, beta) = (client.organization("Acme").await, client.organization("Beta").await);
+    let ann = user(&client, &acme, ANN).await;
+    let (authenticator, row) = Browser::of(&client, &ann, &acme).await.add().await;
+
+    let mut site = Site::new(&client.harness);
+    let page = site.authorize(&[]).await;
+    assert!(page.html.contains("Continue with Passkey") && page.html.contains("data-conditional"), "{}", page.html);
+    assert!(page.html.contains("autocomplete=\"username webauthn\""), "{}", page.html);
+    let proven = Browser::answer(&Browser::new(&client).log_in(&authenticator).await);
+    let token = proven["session_token"].as_str().unwrap();
+    let done = site.submit(&page, "/a/auth/passkey-login", &[("session_token", token)]).await;
+    let tokens = exchange(&client.harness, &done.code()).await;
+    assert_eq!(tokens.status, 200, "{}", tokens.text());
+    let payload = tokens.json()["id_token"].as_str().unwrap().split('.').nth(1).unwrap().to_owned();
+    let claims: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap();
+    assert_eq!((&claims["sub"], &claims["oid"], &claims["email"]), (&json!(ann), &json!(acme), &json!(ANN)));
+    let known = connections::webauthn(client.harness.core(), client.harness.env_id()).await.unwrap().unwrap();
+    assert_eq!(claims["amr"], json!([known.id.to_string()]));
+
+    // What was taken is gone, what nobody was given is nothing, and the login goes on.
+    let mut other = Site::new(&client.harness);
+    let page = other.authorize(&[]).await;
+    for bad in [token, "", "x"] {
+        let refused = other.submit(&page, "/a/auth/passkey-login", &[("session_token", bad)]).await;
+        assert!(refused.html.contains("The passkey was not accepted"), "{}", refused.html);
+        assert_eq!(other.jar.get(sessions::COOKIE), None);
+    }
+    assert!(with_passkey(&mut other, &page, &authenticator, &client).await.callback().contains_key("code"));
+    let again = other.authorize(&[("prompt", "login")]).await;
+    assert!(again.html.contains("Last used"), "{}", again.html);
+
+    // Where there is a choice, it is asked for.
+    let path = format!("/api/v1/memberships/organizations/{beta}/users/{ann}?send_invitation_email=false");
+    client.ok(201, "POST", &path, Some(json!({}))).await;
+    let mut third = Site::new(&client.harness);
+    let page = third.authorize(&[]).await;
+    let page = with_passkey(&mut third, &page, &authenticator, &client).await;
+    assert!(page.at.starts_with("/a/auth/organizations"), "{}", page.at);
+    let done = third.submit(&page, "/a/auth/organizations", &[("organization", &beta)]).await;
+    assert!(done.callback().contains_key("code"));
+
+    // Proven, then deleted: nothing.
+    let mut late = Site::new(&client.harness);
+    let page = late.authorize(&[]).await;
+    let proven = Browser::answer(&Browser::new(&client).log_in(&authenticator).await);
+    client.ok(200, "DELETE", &format!("/api/v1/webauthn/credentials/{}", row["id"].as_str().unwrap()), None).await;
+    let token = proven["session_token"].as_str().unwrap();
+    let refused = late.submit(&page, "/a/auth/passkey-login", &[("session_token", token)]).await;
+    assert!(refused.html.contains("The passkey was not accepted"), "{}", refused.html);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wan_02_whoever_belongs_nowhere_gets_in_by_no_passkey() {
+    let client = start().await;
+    let acme = client.organization("Acme").await;
+    let ann = user(&client, &acme, "ann@example.com").await;
+    let (authenticator, _) = Browser::of(&client, &ann, &acme).await.add().await;
+    let path = format!("/api/v1/memberships/organizations/{acme}/users/{ann}?cascade=false");
+    client.ok(200, "DELETE", &path, None).await;
+    let mut site = Site::new(&client.harness);
+    let page = site.authorize(&[]).await;
+    let refused = with_passkey(&mut site, &page, &authenticator, &client).await;
+    assert!(refused.html.contains("The passkey was not accepted"), "{}", refused.html);
+    assert_eq!(site.jar.get(sessions::COOKIE), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cfg_02_wan_02_the_button_and_autofill_are_there_where_they_are_switched_on() {
+    let client = start().await;
+    let (core, environment) = (client.harness.core(), client.harness.env_id());
+    let shown = async || Site::new(&client.harness).authorize(&[]).await.html;
+    let configure = async |button, conditional| {
+        let change = WebauthnChange {
+            show_passkey_button: button,
+            enable_conditional_login: conditional,
+            ..WebauthnChange::default()
+        };
+        configure(&client, change).await;
+    };
+    configure(true, false).await;
+    assert!(shown().await.contains("Continue with Passkey") && !shown().await.contains("data-conditional"));
+    configure(false, true).await;
+    assert!(!shown().await.contains("Continue with Passkey") && shown().await.contains("data-conditional"));
+    let known = connections::webauthn(core, environment).await.unwrap().unwrap();
+    connections::set_enabled(core, environment, known.id, false).await.unwrap();
+    assert!(!shown().await.contains("asskey") && !shown().await.contains("webauthn"), "{}", shown().await);
+}
+
+/// Changes the settings of passkeys.
+async fn configure(client: &Client, change: WebauthnChange) {
+    let (core, environment) = (client.harness.core(), client.harness.env_id());
+    let known = connections::webauthn(core, environment).await.unwrap().expect("a connection");
+    let change = connections::Change { webauthn: Some(change), ..connections::Change::default() };
+    connections::update(core, environment, known.id, None, change).await.expect("changed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wan_08_a_passkey_is_offered_after_a_login_by_mail_and_can_be_skipped() {
+    let client = start().await;
+    allow(&client.harness, &[ANN, BEA]).await;
+    let acme = client.organization("Acme").await;
+    user(&client, &acme, ANN).await;
+    let mut site = Site::new(&client.harness);
+    assert!(site.sign_in(ANN, &[]).await.callback().contains_key("code"), "off unless it is switched on");
+    let on = WebauthnChange { enable_auto_registration: true, ..WebauthnChange::default() };
+    configure(&client, on).await;
+
+    let mut site = Site::new(&client.harness);
+    let page = site.sign_in(ANN, &[]).await;
+    assert!(page.at.starts_with("/a/auth/passkey?req="), "{}", page.at);
+    assert!(page.html.contains("/api/v1/webauthn/registration:begin"), "{}", page.html);
+    let skipped = site.submit(&page, "/a/auth/passkey", &[]).await;
+    assert_eq!(exchange(&client.harness, &skipped.code()).await.status, 200);
+    let again = site.post(&page.at, &[]).await;
+    assert!(again.left_to.is_none_or(|url| !url.contains("code=")), "once");
+
+    // The session is there already, so the passkey can be made; then the login goes on, and asks no more.
+    let mut site = Site::new(&client.harness);
+    let page = site.sign_in(ANN, &[]).await;
+    assert!(page.at.starts_with("/a/auth/passkey?req="), "who has skipped it is asked again");
+    session_of(&client, &site).add().await;
+    let done = site.submit(&page, "/a/auth/passkey", &[]).await;
+    assert_eq!(exchange(&client.harness, &done.code()).await.status, 200);
+    assert!(Site::new(&client.harness).sign_in(ANN, &[]).await.callback().contains_key("code"));
+    // A sign-up ends at the callback.
+    let signed_up = Site::new(&client.harness).sign_in(BEA, &[("prompt", "create")]).await;
+    assert!(signed_up.callback().contains_key("code"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wan_01_a_signed_in_user_sees_makes_names_and_deletes_passkeys_on_the_profile_page() {
+    let client = start().await;
+    allow(&client.harness, &[ANN, BEA]).await;
+    let acme = client.organization("Acme").await;
+    user(&client, &acme, ANN).await;
+    let bea = user(&client, &acme, BEA).await;
+    let (_, foreign) = Browser::of(&client, &bea, &acme).await.add().await;
+    let mut site = Site::new(&client.harness);
+    let out = site.get("/ui/profile/passkeys").await;
+    assert!(out.html.contains("You are not logged in") && !out.html.contains("new-passkey"), "{}", out.html);
+    site.sign_in(ANN, &[]).await.code();
+    let empty = site.get("/ui/profile/passkeys").await;
+    assert!(empty.html.contains("You have no passkeys yet") && empty.html.contains(ANN), "{}", empty.html);
+    assert!(empty.html.contains("data-begin=\"/api/v1/webauthn/registration:begin\""), "{}", empty.html);
+
+    let (authenticator, row) = session_of(&client, &site).add().await;
+    let id = row["id"].as_str().unwrap();
+    let page = site.get("/ui/profile/passkeys").await;
+    for part in ["<bdi>Google Password Manager</bdi>", "Firefox, Linux", "Never used", id] {
+        assert!(page.html.contains(part), "{part}: {}", page.html);
+    }
+    assert_eq!(Browser::new(&client).log_in(&authenticator).await.status, 200);
+    let page = site.get("/ui/profile/passkeys").await;
+    assert!(!page.html.contains("Never used"), "{}", page.html);
+
+    let rename = "/ui/profile/passkeys/rename";
+    let named = site.submit(&page, rename, &[("credential", id), ("display_name", " <b>Blue & key</b> ")]).await;
+    assert_eq!(named.at, "/ui/profile/passkeys");
+    assert!(named.html.contains("&#60;b&#62;Blue &#38; key&#60;/b&#62;"), "{}", named.html);
+    for bad in ["", "   ", &"x".repeat(121)] {
+        let refused = site.submit(&page, rename, &[("credential", id), ("display_name", bad)]).await;
+        assert!(refused.html.contains("at most 120 characters"), "{}", refused.html);
+    }
+    let delete = "/ui/profile/passkeys/delete";
+    let theirs = foreign["id"].as_str().unwrap();
+    for (form, not_mine) in [(rename, theirs), (delete, theirs), (delete, "cred_1"), (delete, "x")] {
+        let refused = site.submit(&page, form, &[("credential", not_mine), ("display_name", "Mine")]).await;
+        assert!(refused.html.contains("not there any more"), "{}", refused.html);
+    }
+    // No other site does any of this.
+    let stolen = [("credential", id)];
+    assert_eq!(site.post(delete, &stolen).await.status, 403, "no token");
+    let csrf = page.html.split_once("name=\"csrf\" value=\"").unwrap().1.split('"').next().unwrap().to_owned();
+    let genuine = [("csrf", csrf.as_str()), ("credential", id)];
+    assert_eq!(site.post_from("https://evil.example", delete, &genuine).await.status, 403);
+    assert_eq!(
+        Site::new(&client.harness).post(delete, &genuine).await.status,
+        200,
+        "and says that nobody is logged in"
+    );
+    assert!(site.get("/ui/profile/passkeys").await.html.contains(id));
+
+    let gone = site.submit(&page, delete, &[("credential", id)]).await;
+    assert!(gone.html.contains("You have no passkeys yet"), "{}", gone.html);
+    assert_eq!(code(&Browser::new(&client).log_in(&authenticator).await), "PASSKEY_UNKNOWN");
+    let out = site.submit(&page, "/ui/profile/logout", &[]).await;
+    assert_eq!((out.status, site.jar.get(sessions::COOKIE)), (200, None));
+    assert_eq!(site.get("/ui/profile/other").await.status, 404);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -111,9 +111,16 @@
       headers: { 'content-type': 'application/json', accept: 'application/json' },
       body: JSON.stringify(body),
     });
-    if (!answer.ok) throw new Error(`${url}: ${answer.status}`);
-    return answer.json();
+    if (answer.ok) return answer.json();
+    const refusal = await answer.json().catch(() => null);
+    throw Object.assign(new Error(`${url}: ${answer.status}`), { code: refusal?.details?.[0]?.error_code });
   };
+  // What the server knows of passkeys, the authenticator may as well: a list that shows the deleted ones misleads. Older browsers have
+  // none of these methods, and no answer is waited for.
+  const signal = (name, value) => {
+    try { window.PublicKeyCredential?.[name]?.(value)?.catch(() => {}); } catch { /* nothing depends on it */ }
+  };
+  const base64url = buffer => base64(buffer).replace(/\+/g, '-').replace(/\//g, '_').replace(/=+$/, '');
   const options = given => {
     const key = { ...(given.publicKey ?? given) };
     key.challenge = bytes(key.challenge);
@@ -155,6 +162,11 @@
             signature: base64(response.signature),
             user_handle: base64(response.userHandle ?? new ArrayBuffer(0)),
           },
+        }).catch(error => {
+          if (error.code === 'PASSKEY_UNKNOWN') {
+            signal('signalUnknownCredential', { rpId: publicKey.rpId, credentialId: base64url(found.rawId) });
+          }
+          throw Object.assign(error, { message: 'refused' });
         });
         if (!done.success || !done.session_token) throw new Error('refused');
         one('[name=session_token]', form).value = done.session_token;
@@ -183,6 +195,19 @@
       });
     }
     offer();
+  }
+
+  const kept = one('#passkeys');
+  if (kept && able) {
+    fetch(kept.dataset.list, { headers: { accept: 'application/json' } }).then(async answer => {
+      const options = answer.ok && (await answer.json()).all_accepted_credentials_options;
+      if (!options) return;
+      signal('signalAllAcceptedCredentials', {
+        rpId: options.rp_id,
+        userId: options.user_id,
+        allAcceptedCredentialIds: options.all_accepted_credential_ids ?? [],
+      });
+    }).catch(() => {});
   }
 
   const place = one('#new-passkey');
