@@ -154,7 +154,7 @@ pub fn page(name: &str, look: &Look, words: &Words<'_>) -> Option<Response<Body>
         frame,
         action: at,
         switch_account: Some(at),
-        resource: company,
+        resource: if verified { company } else { "Acme Tickets" },
         resource_logo_url: picture,
         client: Client {
             name: if verified { "Claude" } else { company },

@@ -222,7 +222,7 @@ static ENGLISH: Texts = Texts {
     resend_mail: "Resend email",
     resend_in: "Resend in {seconds}s",
     sent_again: "We have sent it again.",
-    no_mail_yet: "Nothing there? Look into the spam folder, too.",
+    no_mail_yet: "Nothing in your inbox or spam folder?",
     other_address: "Use another email address",
     start_again: "Start again",
     waiting: "Waiting for you to open the link",
