@@ -39,6 +39,8 @@ PARTLY = {
 PREFIXES = "|".join(sorted({identifier.split("-")[0].lower() for identifier in IDS}))
 IN_NAME = re.compile(rf"(?:^|_)({PREFIXES})_(\d\d\d?)(?=_|$)")
 TEST_FUNCTION = re.compile(r"#\[(?:tokio::)?test(?:\([^]]*\))?\]\s*(?:#\[[^]]*\]\s*)*(?:pub )?(?:async )?fn (\w+)")
+# Rings whose checks name their ids in brackets, and print `ok` with them.
+TAGGED = ["sdk", "e2e"]
 TAG = re.compile(r"\[((?:[A-Z]+-\d\d\d?)(?:[ ,]+[A-Z]+-\d\d\d?)*)\]")
 
 
@@ -58,11 +60,11 @@ def proofs():
     for path, function in rust_tests():
         for prefix, number in IN_NAME.findall(function):
             found.setdefault(f"{prefix.upper()}-{number}", []).append(("rust", str(path), function))
-    for path in sorted((ROOT / "tests/sdk").rglob("*")):
+    for path in sorted(path for ring in TAGGED for path in (ROOT / "tests" / ring).rglob("*")):
         if path.suffix in {".py", ".mjs", ".js", ".ts", ".go", ".java"} and "node_modules" not in path.parts:
             for tags in TAG.findall(path.read_text()):
                 for identifier in re.split(r"[ ,]+", tags):
-                    entry = ("sdk", str(path.relative_to(ROOT)), identifier)
+                    entry = ("tagged", str(path.relative_to(ROOT)), identifier)
                     if entry not in found.setdefault(identifier, []):
                         found[identifier].append(entry)
     return found
@@ -131,18 +133,19 @@ def not_passed(found, logs):
     rust = (logs / "rust.log").read_text(errors="replace")
     names = re.findall(r"^test (\S+)(?: - should panic)? \.\.\. ok$", rust, re.M)
     passed = {re.sub(r"::(?:sqlite|postgres)$", "", name).split("::")[-1] for name in names}
-    sdk = (logs / "sdk.log").read_text(errors="replace") if (logs / "sdk.log").exists() else ""
-    sdk_passed = set()
-    for line in sdk.splitlines():
-        if re.match(r"\s*ok\b", line):
-            for tags in TAG.findall(line):
-                sdk_passed.update(re.split(r"[ ,]+", tags))
+    tagged_passed = {ring: set() for ring in TAGGED}
+    for ring in TAGGED:
+        log = logs / f"{ring}.log"
+        for line in log.read_text(errors="replace").splitlines() if log.exists() else []:
+            if re.match(r"\s*ok\b", line):
+                for tags in TAG.findall(line):
+                    tagged_passed[ring].update(re.split(r"[ ,]+", tags))
     for identifier, entries in found.items():
         for kind, path, name in entries:
             if kind == "rust" and name not in passed:
                 yield f"{identifier}: {path} {name} did not pass"
-            if kind == "sdk" and name not in sdk_passed:
-                yield f"{identifier}: no passing SDK check carries it ({path})"
+            if kind == "tagged" and name not in tagged_passed[path.split("/")[1]]:
+                yield f"{identifier}: no passing check carries it ({path})"
 
 
 def missing_from_security():
