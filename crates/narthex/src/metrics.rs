@@ -15,6 +15,7 @@ use crate::limits::Scope;
 #[allow(missing_docs)] // the paths under their own names
 pub enum Route {
     Token,
+    Register,
     Keys,
     OpenIdConfiguration,
     OAuthMetadata,
@@ -36,8 +37,9 @@ pub enum Route {
 }
 
 impl Route {
-    const ALL: [Self; 19] = [
+    const ALL: [Self; 20] = [
         Self::Token,
+        Self::Register,
         Self::Keys,
         Self::OpenIdConfiguration,
         Self::OAuthMetadata,
@@ -62,6 +64,7 @@ impl Route {
     pub fn template(self) -> &'static str {
         match self {
             Self::Token => "/oauth/token",
+            Self::Register => "/api/v1/resources/{res_id}/clients:register",
             Self::Keys => "/keys",
             Self::OpenIdConfiguration => "/.well-known/openid-configuration",
             Self::OAuthMetadata => "/.well-known/oauth-authorization-server",

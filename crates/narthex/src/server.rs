@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use hyper::body::Incoming;
 use narthex_core::environments::{self, Environment};
+use narthex_core::ids::ResourceId;
 use narthex_core::{Error, Kind};
 use narthex_rpc::{Connection, Limits, Pipeline, Rpcs, StartError};
 
@@ -95,6 +96,11 @@ impl Server {
         };
         let response = match (route, &environment) {
             (Route::Token, Some(environment)) => oauth::token(&self.state, environment, request, client).await,
+            (Route::Register, Some(environment)) => {
+                let path = single_slashes(request.uri().path());
+                let resource = oauth::registration_resource(&path).and_then(ResourceId::parse);
+                oauth::register(&self.state, environment, resource, request, client).await
+            }
             (Route::Keys, Some(environment)) => oauth::keys(&self.state.core, environment, request.method()).await,
             (Route::OpenIdConfiguration | Route::OAuthMetadata, Some(environment)) => {
                 oauth::discovery(environment, request.method()).await
@@ -260,6 +266,7 @@ fn route(path: &str, door: Door) -> Option<Route> {
         "/readyz" => Some(Route::Readyz),
         "/metrics" if door == Door::DevPlain => Some(Route::Dev),
         "/oauth/authorize" => Some(Route::Authorize),
+        path if oauth::registration_resource(path).is_some() => Some(Route::Register),
         path if path.starts_with(pages::ASSETS) => Some(Route::Assets),
         path if path.starts_with(uploads::PREFIX) => Some(Route::Uploads),
         path if path.starts_with("/a/") => Some(Route::LoginPages),

@@ -8,6 +8,7 @@ use super::{Begin, Challenge, Delivery, Headless, Purpose, Refusal, sends};
 use crate::auth_log;
 use crate::connections::{self, Connection, PasswordlessConfig};
 use crate::core::Core;
+use crate::emails;
 use crate::environments::{Environment, test_users};
 use crate::error::{Error, Kind, Result, Violation};
 use crate::ids::EnvId;
@@ -19,8 +20,6 @@ use crate::users;
 const ID: usize = 32;
 /// Longest life of a code or link that an application may ask for, in seconds (login methods reference, open point 2).
 const LONGEST: u32 = 86_400;
-/// Variables that only the product sets.
-const RESERVED: [&str; 5] = ["otp", "expiry_time_relative", "link", "expire_time", "expiry_time"];
 
 /// Sends a code, a link or both to an address, whether or not it is anybody's.
 ///
@@ -193,7 +192,7 @@ fn check(begin: &Begin, kind: Delivery) -> Result<()> {
         if headless.expires_in.is_some_and(|seconds| seconds > LONGEST) {
             broken.push(Violation::new("expires_in", "uint32.lte", format!("must be at most {LONGEST} seconds")));
         }
-        for name in RESERVED.iter().filter(|name| headless.variables.contains_key(**name)) {
+        for name in emails::RESERVED.iter().filter(|name| headless.variables.contains_key(**name)) {
             let text = "is set by the product and cannot be given";
             broken.push(Violation::new(format!("template_variables[\"{name}\"]"), "template_variables.reserved", text));
         }

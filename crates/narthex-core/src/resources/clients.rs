@@ -7,7 +7,9 @@ use crate::cache;
 use crate::clients::machines::{Settings, change, insert, purge};
 use crate::clients::store::{self as rows, ClientRow};
 use crate::clients::validation::Checks;
-use crate::clients::{Client, ClientKind, ClientOrigin, Created, NewClient, Presentation, not_found, redirects};
+use crate::clients::{
+    Client, ClientKind, ClientOrigin, Created, NewClient, NewSecret, Presentation, insert_secret, not_found, redirects,
+};
 use crate::clock::Timestamp;
 use crate::consents::{self, Consent};
 use crate::core::Core;
@@ -169,16 +171,18 @@ pub struct Registration {
     pub scope: String,
     /// Its pages.
     pub presentation: Presentation,
+    /// Whether it gets a secret, because it can keep one.
+    pub is_confidential: bool,
 }
 
-/// Registers a public client with a resource. Open to anyone: a resource that does not exist and one that takes no registrations
+/// Registers a client with a resource. Open to anyone: a resource that does not exist and one that takes no registrations
 /// get the same answer, PERMISSION_DENIED, so that ids cannot be walked.
 pub async fn register(
     core: &Core,
     environment: &Environment,
     resource: Option<ResourceId>,
     registration: Registration,
-) -> Result<Client> {
+) -> Result<Created> {
     let refused = || Error::new(Kind::PermissionDenied, "client registration is not available here");
     let resource = resource.ok_or_else(refused)?;
     check(&registration)?;
@@ -199,8 +203,12 @@ pub async fn register(
     grants(&mut client);
     let asked: Vec<String> =
         registration.scope.split(' ').filter(|scope| !scope.is_empty()).map(str::to_owned).collect();
-    let (id, probe) = (environment.id, client.client_id.clone());
-    core.db
+    let secret = registration
+        .is_confidential
+        .then(|| NewSecret::generate(&core.ids, &core.random, environment.kind, "registration", now));
+    let (id, probe, record) = (environment.id, client.client_id.clone(), secret.as_ref().map(|new| new.record.clone()));
+    let client = core
+        .db
         .write_checked(
             share(id),
             async move |tx| rows::exists(tx, &probe).await,
@@ -220,10 +228,15 @@ pub async fn register(
                 client.scopes =
                     resource.scopes.iter().filter(|scope| asked.is_empty() || asked.contains(scope)).cloned().collect();
                 rows::insert(tx, &client).await?;
+                if let Some(record) = &record {
+                    insert_secret(tx, &client, record).await?;
+                    client.secrets.push(record.clone());
+                }
                 Ok::<_, Error>(client)
             },
         )
-        .await
+        .await?;
+    Ok(Created { client, secret: secret.map(|new| new.plain) })
 }
 
 fn check(registration: &Registration) -> Result<()> {

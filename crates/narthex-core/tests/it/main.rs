@@ -27,6 +27,7 @@ mod nodes;
 mod organizations;
 mod pages;
 mod passkeys;
+mod passwordless;
 mod people;
 mod permissions;
 mod portal_links;

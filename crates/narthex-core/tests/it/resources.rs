@@ -40,7 +40,7 @@ fn registration() -> Registration {
 }
 
 async fn register(node: &TestCore, resource: ResourceId, registration: Registration) -> Result<clients::Client, Error> {
-    resources::clients::register(node, &node.dev, Some(resource), registration).await
+    resources::clients::register(node, &node.dev, Some(resource), registration).await.map(|made| made.client)
 }
 
 /// Runs all jobs and sweeps that are due.

@@ -4,6 +4,7 @@ mod client_auth;
 mod discovery;
 mod error;
 pub mod form;
+mod register;
 mod token;
 
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use narthex_core::{Core, keys};
 
 pub use discovery::document as discovery_document;
 pub use error::OAuthError;
+pub use register::{resource as registration_resource, serve as register};
 pub use token::serve as token;
 
 use crate::reply::{self, Body};

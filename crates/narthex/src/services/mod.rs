@@ -7,6 +7,7 @@ pub mod connections;
 pub mod domains;
 pub mod environments;
 pub mod organizations;
+pub mod passwordless;
 pub mod roles;
 pub mod sessions;
 mod structs;
@@ -29,6 +30,7 @@ pub fn register(rpcs: &mut Rpcs, core: &Arc<Core>) {
     domains::register(rpcs, core);
     environments::register(rpcs, core);
     organizations::register(rpcs, core);
+    passwordless::register(rpcs, core);
     sessions::register(rpcs, core);
     roles::register(rpcs, core);
     user_attributes::register(rpcs, core);

@@ -1,5 +1,6 @@
 //! What a caller sees of a refusal, read the same way from both transports.
 
+use narthex_api::contract::{Http, Method};
 use prost::Message as _;
 
 use crate::harness::{GrpcReply, Reply};
@@ -26,6 +27,12 @@ impl Decision {
         fields.sort_unstable();
         (self.code, &self.message, &self.error_code, &self.permissions, fields)
     }
+}
+
+/// The REST bindings of an RPC that answer in the form of the contract. Registration answers in that of RFC 7591: `registration.rs`.
+pub fn bindings(method: &'static Method) -> impl Iterator<Item = &'static Http> {
+    let own_form = method.path == narthex_api::rpc::client_service::REGISTER_CLIENT.method.path;
+    method.http.iter().filter(move |_| !own_form)
 }
 
 /// The HTTP status of a gRPC code (control plane reference §15.2).

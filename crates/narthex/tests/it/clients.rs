@@ -1,11 +1,14 @@
 //! ClientService as clients reach it.
 
+use std::time::Duration;
+
 use narthex_api::scalekit::v1::clients as wire;
 use narthex_core::clients::machines;
 use narthex_core::consents::{self, Grant};
 use narthex_core::events::Actor;
-use narthex_core::ids::{ResourceId, UserId};
-use narthex_core::resources;
+use narthex_core::ids::{OrganizationId, ResourceId};
+use narthex_core::sessions::NewSession;
+use narthex_core::{resources, testing};
 use prost::Message;
 use serde_json::{Value, json};
 
@@ -319,7 +322,7 @@ async fn mcp_10_mcp_19_clients_of_a_resource_over_rest_and_registration_without_
         .await;
     let closed = client.harness.rest("POST", &register, None, Some(&body)).await;
     assert_eq!((guessed.status.as_u16(), closed.status.as_u16()), (403, 403));
-    assert_eq!(guessed.json()["message"], closed.json()["message"]);
+    assert_eq!(guessed.json(), closed.json());
 
     let list = client.ok(200, "GET", &path, None).await;
     assert_eq!((&list["total_dcr_clients"], &list["total_static_clients"]), (&json!(1), &json!(1)));
@@ -341,8 +344,9 @@ async fn mcp_34_consents_are_revoked_by_administrators_and_by_the_user_alone() {
     let agent = resources::clients::create(core, &environment, &Actor::SYSTEM, id, settings, None).await.unwrap();
     let agent = agent.client.client_id;
     let mut consents = Vec::new();
-    // The session of `Client` is that of user 1.
-    for (subject, user) in [("usr_1", Some(UserId(1))), ("external", None)] {
+    let organization = OrganizationId::parse(&client.organization("Acme").await).unwrap();
+    let user = testing::member(core, &environment, organization, &[]).await.unwrap();
+    for (subject, user) in [("usr_1", Some(user)), ("external", None)] {
         let grant = Grant { client_id: agent.clone(), subject: subject.into(), user, scopes: vec!["a".into()] };
         consents.push(consents::grant(core, environment.id, grant).await.unwrap().id.to_string());
     }
@@ -352,8 +356,7 @@ async fn mcp_34_consents_are_revoked_by_administrators_and_by_the_user_alone() {
     let filter = format!("/api/v1/user_consents?resource_id={resource}&filter.external_user_id=usr_1");
     assert_eq!(client.ok(200, "GET", &filter, None).await["total_size"], 1);
 
-    let organization = client.organization("Acme").await;
-    let session = client.session(&organization, &[]).await;
+    let session = client.open(NewSession::browser(user, Some(organization), Duration::from_hours(1))).await;
     let mine = "/api/v1/agent-consents:this";
     let list = client.harness.rest("GET", mine, Some(&session), None).await.json();
     assert_eq!((&list["total_size"], text(&list, "/consents/0/id")), (&json!(1), &*consents[0]));

@@ -348,7 +348,7 @@ async fn malformed_messages(engine: Engine) {
 /// Path variables and queries that are no such fields; how many were sent.
 async fn malformed_queries(caller: &mut Caller, method: &'static Method) -> usize {
     let mut sent = 0;
-    for http in method.http.iter().filter(|http| http.body == Body::None) {
+    for http in answers::bindings(method).filter(|http| http.body == Body::None) {
         for field in method.input.fields.iter().filter(|field| !is_path_variable(http, field)) {
             let bad: &[&str] = match field.kind {
                 Kind::String => &["a%00b", "%ff", "%ed%a0%80"],
@@ -411,7 +411,7 @@ async fn malformed_json(engine: Engine) {
     ];
     let mut sent = 0;
     for method in built(&harness) {
-        for http in method.http.iter().filter(|http| http.body != Body::None) {
+        for http in answers::bindings(method).filter(|http| http.body != Body::None) {
             let path = path(http, "org_85734290159350400");
             for text in &garbage {
                 let shown = String::from_utf8_lossy(&text[..text.len().min(40)]).into_owned();

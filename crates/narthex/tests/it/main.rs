@@ -27,6 +27,7 @@ mod logs;
 mod oauth;
 mod programs;
 mod proxies;
+mod registration;
 mod roles;
 mod rpcs;
 mod secrets;

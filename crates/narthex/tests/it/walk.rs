@@ -28,9 +28,7 @@ enum Way {
 
 impl Way {
     fn all(method: &'static Method) -> Vec<Self> {
-        let rest = method
-            .http
-            .iter()
+        let rest = answers::bindings(method)
             .flat_map(|http| [Self::Rest(http, Protocol::H1), Self::Rest(http, Protocol::H2), Self::RestDoubled(http)]);
         [Self::Grpc, Self::GrpcDoubled, Self::GrpcInHttp1].into_iter().chain(rest).collect()
     }

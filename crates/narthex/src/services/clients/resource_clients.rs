@@ -104,7 +104,7 @@ pub(super) async fn delete(
     Ok(wire::DeleteResourceClientResponse {})
 }
 
-/// Open to anyone: what is answered is what the client itself has said, and its id.
+/// Open to anyone, over gRPC (the REST path has RFC 7591's own forms: `oauth/register.rs`): what is answered is what the client itself has said, and its id.
 pub(super) async fn register(
     core: Arc<Core>,
     context: Context,
@@ -122,12 +122,14 @@ pub(super) async fn register(
             tos_uri: given.tos_uri,
             policy_uri: given.policy_uri,
         },
+        // The message cannot ask for a secret.
+        is_confidential: false,
     };
     let resource = ResourceId::parse(&request.res_id);
-    let client = clients::register(&core, &context.environment, resource, registration).await?;
+    let made = clients::register(&core, &context.environment, resource, registration).await?;
+    let client = made.client;
     Ok(wire::RegisterClientResponse {
         client_id: client.client_id,
-        // The message cannot ask for a secret, so none is made.
         secrets: Vec::new(),
         name: client.name,
         description: client.description,

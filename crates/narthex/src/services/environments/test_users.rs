@@ -4,13 +4,12 @@ use std::sync::Arc;
 
 use narthex_api::rpc::environment_service as rpc;
 use narthex_api::scalekit::v1::environments as wire;
-use narthex_core::environments;
 use narthex_core::environments::test_users::{self, TestUsers, TestUsersChange};
-use narthex_core::ids::EnvId;
 use narthex_core::{Caller, Core, Error, Result};
 use narthex_rpc::{Context, Rpcs};
 
 use super::super::organizations::with;
+use super::target;
 
 pub(super) fn register(rpcs: &mut Rpcs, core: &Arc<Core>) {
     rpcs.add(rpc::GET_ENVIRONMENT_TEST_USER, with(core, get))
@@ -26,7 +25,9 @@ async fn get(
     if !matches!(context.caller, Caller::Client { .. } | Caller::Member { .. }) {
         return Err(Error::permission_denied(&["environment_settings:read"]));
     }
-    let found = test_users::get(&core, own(&context, &request.id)?).await?;
+    let required = rpc::GET_ENVIRONMENT_TEST_USER.method.auth.permissions;
+    let environment = target(&core, &context, &request.id, required).await?;
+    let found = test_users::get(&core, environment.id).await?;
     Ok(wire::GetEnvironmentTestUserResponse { test_user: Some(message(TestUsers::clone(&found))) })
 }
 
@@ -35,7 +36,8 @@ async fn update(
     context: Context,
     request: wire::UpdateEnvironmentTestUserRequest,
 ) -> Result<wire::UpdateEnvironmentTestUserResponse> {
-    let environment = own(&context, &request.id)?;
+    let required = rpc::UPDATE_ENVIRONMENT_TEST_USER.method.auth.permissions;
+    let environment = target(&core, &context, &request.id, required).await?.id;
     let given = request.test_user.unwrap_or_default();
     let change = TestUsersChange {
         enabled: given.enabled,
@@ -48,11 +50,6 @@ async fn update(
         environment_id: environment.to_string(),
         test_user: Some(message(changed)),
     })
-}
-
-/// The environment of the call; no other is named.
-fn own(context: &Context, id: &str) -> Result<EnvId> {
-    EnvId::parse(id).filter(|id| *id == context.environment.id).ok_or_else(environments::not_found)
 }
 
 fn message(users: TestUsers) -> wire::TestUser {
