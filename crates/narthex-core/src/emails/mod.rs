@@ -4,9 +4,11 @@
 //! follows a change (an invitation) is written, sealed, in the transaction of the change by [`enqueue`], and a job delivers it.
 
 mod compose;
+mod configuration;
 mod outbox;
 mod servers;
 mod stock;
+mod switch;
 pub mod template;
 mod templates;
 mod use_case;
@@ -16,13 +18,22 @@ use std::collections::BTreeMap;
 use narthex_db::p;
 use serde::{Deserialize, Serialize};
 
+pub use configuration::{Configuration, FormServer, configuration, configure};
 pub(crate) use outbox::Payload;
 pub(crate) use outbox::seal_payload;
 pub use outbox::{DELIVER, Prepared, deliver, enqueue, prepare};
-pub use servers::{EmailServer, Provider, Settings};
+pub use servers::{
+    EmailServer, NewServer, Provider, Settings, create_server, delete_server, disable_server, enable_server, server,
+    server_not_found, servers, update_server,
+};
 pub use stock::stock;
+pub use switch::Switched;
 pub use template::escape;
-pub use templates::{Content, EmailTemplate};
+pub(crate) use templates::purge_of_organization;
+pub use templates::{
+    Content, EmailTemplate, Scope, TemplatePatch, check_variables, create_template, delete_template, disable_template,
+    enable_template, template, template_not_found, templates, update_template,
+};
 pub use use_case::{Placeholder, UseCase};
 
 use crate::clock::Timestamp;

@@ -19,7 +19,7 @@ use crate::events::{self, Actor, NewEvent};
 use crate::idempotency::{self, IdempotencyKey};
 use crate::ids::{EnvId, EventId, OrganizationId};
 use crate::jobs::{self, Job, NewJob};
-use crate::{api_tokens, clients, counters, domains, memberships, portal_links, roles, sessions};
+use crate::{api_tokens, clients, counters, domains, emails, memberships, portal_links, roles, sessions};
 
 /// Name of the total.
 pub(super) const NOUN: &str = "organizations";
@@ -300,6 +300,7 @@ pub async fn cascade(core: Arc<Core>, job: Job) -> Result<()> {
                 bumps.extend(ended);
                 bumps.extend(api_tokens::purge_of_organization(tx, organization).await?);
                 rows += portal_links::purge(tx, organization).await? + domains::purge(tx, organization).await?;
+                rows += emails::purge_of_organization(tx, organization).await?;
                 if rows == 0 {
                     rows += roles::purge(tx, organization).await?;
                 }

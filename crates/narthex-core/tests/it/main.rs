@@ -9,6 +9,8 @@ mod connections;
 mod consents;
 mod demotion;
 mod domains;
+mod email_servers;
+mod email_templates;
 mod emails;
 mod environments;
 mod events;

@@ -569,7 +569,7 @@ narthex_db::on_each_engine! { &Schema::new().migrations();
         test_users::update(&node, node.dev.id, change).await.unwrap();
         ask(&node, email, Headless::default()).await.unwrap();
         let counts = async || {
-            jobs::drain(&node).await.unwrap();
+            jobs::drain(&node.core).await.unwrap();
             [
                 number(&node, "SELECT COUNT(*) FROM passwordless_requests").await,
                 number(&node, "SELECT COUNT(*) FROM passwordless_sends").await,

@@ -5,6 +5,7 @@ pub mod auth;
 pub mod clients;
 pub mod connections;
 pub mod domains;
+pub mod emails;
 pub mod environments;
 pub mod organizations;
 pub mod passwordless;
@@ -29,6 +30,7 @@ pub fn register(rpcs: &mut Rpcs, core: &Arc<Core>) {
     connections::register(rpcs, core);
     domains::register(rpcs, core);
     environments::register(rpcs, core);
+    emails::register(rpcs, core);
     organizations::register(rpcs, core);
     passwordless::register(rpcs, core);
     sessions::register(rpcs, core);

@@ -66,7 +66,10 @@ pub(super) fn pieces(source: &str) -> Result<Vec<Piece>, SyntaxError> {
     let mut pieces: Vec<Piece> = Vec::new();
     let mut eats_spaces = false;
     while !source.rest.is_empty() {
-        let next = [source.rest.find("{{"), source.rest.find("{*")].into_iter().flatten().min();
+        // One search for both, which ends at the first: two would read to the end again and again.
+        let rest = source.rest;
+        let opens = |at: &usize| rest[at + 1..].starts_with(['{', '*']);
+        let next = rest.match_indices('{').map(|(at, _)| at).find(opens);
         let mut text = source.take(next.unwrap_or(source.rest.len()));
         if eats_spaces {
             text = text.trim_start_matches(is_space);

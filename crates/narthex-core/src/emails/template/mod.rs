@@ -6,6 +6,8 @@
 mod lex;
 mod parse;
 mod render;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

@@ -99,27 +99,11 @@ const LEVELS: [&[(&str, Operator)]; 6] = [
     &[("*", Operator::Multiply), ("/", Operator::Divide), ("%", Operator::Remainder)],
 ];
 
-/// What Jet has and mails have not: templates of other files, and values that are printed unescaped.
-const ABSENT: [&str; 18] = [
-    "block",
-    "catch",
-    "content",
-    "dump",
-    "exec",
-    "extends",
-    "html",
-    "import",
-    "include",
-    "includeIfExists",
-    "json",
-    "map",
-    "raw",
-    "return",
-    "safeHtml",
-    "try",
-    "unsafe",
-    "yield",
-];
+/// Statements that Jet has and mails have not: they reach for other templates.
+const ABSENT_STATEMENTS: [&str; 8] = ["block", "catch", "extends", "import", "include", "return", "try", "yield"];
+/// Functions that Jet has and mails have not: they print unescaped, or reach for other templates.
+const ABSENT_FUNCTIONS: [&str; 11] =
+    ["dump", "exec", "html", "includeIfExists", "json", "map", "raw", "safeHtml", "safeJs", "unsafe", "writeJson"];
 const KEYWORDS: [&str; 4] = ["if", "else", "range", "end"];
 
 pub(super) fn parse(source: &str) -> Result<Template, SyntaxError> {
@@ -284,7 +268,7 @@ fn unclosed(what: &str, line: usize) -> SyntaxError {
 /// A name that a template may give.
 fn check_name(name: &str, line: usize) -> Result<(), SyntaxError> {
     let taken = KEYWORDS.contains(&name)
-        || ABSENT.contains(&name)
+        || ABSENT_STATEMENTS.contains(&name)
         || ["true", "false", "nil", "_"].contains(&name)
         || FUNCTIONS.iter().any(|(function, ..)| *function == name);
     if taken {
@@ -445,7 +429,7 @@ impl<'a> Tokens<'a> {
     }
 
     fn unknown(&self, name: &str) -> SyntaxError {
-        if ABSENT.contains(&name) || name == "safeJs" || name == "writeJson" {
+        if ABSENT_FUNCTIONS.contains(&name) || ABSENT_STATEMENTS.contains(&name) {
             return self.error(format!("`{name}` is not available in mail templates"));
         }
         let known: Vec<&str> = FUNCTIONS.iter().map(|(name, ..)| *name).collect();
@@ -545,7 +529,7 @@ impl<'a> Tokens<'a> {
         if KEYWORDS.contains(&name) {
             return Err(self.error(format!("`{name}` is not expected here")));
         }
-        if ABSENT.contains(&name) {
+        if ABSENT_STATEMENTS.contains(&name) {
             return Err(self.error(format!("`{name}` is not available in mail templates")));
         }
         if FUNCTIONS.iter().any(|(function, ..)| *function == name) {
