@@ -332,7 +332,7 @@ fn is_origin(text: &str) -> bool {
     };
     let (host, port) = authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port)));
     let port_is_good =
-        port.is_none_or(|port| !port.starts_with('0') && port.parse::<u16>().is_ok_and(|port| port != 0));
+        port.is_none_or(|port| !port.starts_with(['0', '+']) && port.parse::<u16>().is_ok_and(|port| port != 0));
     port_is_good && is_host(host) && (secure || host == "localhost" || host.ends_with(".localhost"))
 }
 

@@ -39,6 +39,8 @@ fn write_object(members: &Map<String, Value>, out: &mut String) {
         }
     }
     indexed.sort_unstable_by_key(|(index, ..)| *index);
+    // A map keeps its own order or that of insertion, as the program happens to be built: the bytes must not depend on it.
+    named.sort_unstable_by_key(|(key, _)| *key);
     out.push('{');
     let all = indexed.into_iter().map(|(_, key, value)| (key, value)).chain(named);
     for (i, (key, value)) in all.enumerate() {

@@ -64,12 +64,12 @@ pub async fn begin(
             && login.authorize.max_age.is_none_or(|most| age <= most)
     });
     if let Some(session) = usable {
-        let (environment_, attempt, made_) = (Arc::clone(environment), login.clone(), Arc::clone(&made));
+        let (env, attempt, work) = (Arc::clone(environment), login.clone(), Arc::clone(&made));
         let seen = Arc::clone(&session);
         let outcome = core
             .db
             .write_for(share(environment.id), async move |tx| {
-                answer_with_session(tx, &environment_, &made_, &attempt, &seen).await
+                answer_with_session(tx, &env, &work, &attempt, &seen).await
             })
             .await;
         let outcome = settled(core, outcome)?;
@@ -78,11 +78,11 @@ pub async fn begin(
             Step::Failed(failure) => return Ok(Begun::Failed(failure)),
             Step::Page(stage) => {
                 if prompt.none {
-                    let (code, text) = match stage {
+                    let (error, text) = match stage {
                         Stage::Consent => ("consent_required", "the user has to consent"),
                         _ => ("account_selection_required", "the user has to choose an organization"),
                     };
-                    return Ok(Begun::Failed(login.authorize.failure(code, text)));
+                    return Ok(Begun::Failed(login.authorize.failure(error, text)));
                 }
                 login.stage = stage;
                 login.user = session.user;
@@ -131,12 +131,11 @@ async fn answer_with_session(
     let found = target(tx, environment, authorize, &user.email, &memberships, session.organization, made.now).await?;
     let organization = match found {
         Target::Enter(organization) => organization,
-        Target::Choose => return Ok(Outcome::of(Step::Page(Stage::Choose))),
+        Target::Choose | Target::SignUp => return Ok(Outcome::of(Step::Page(Stage::Choose))),
         Target::NotMember => {
             let failure = authorize.failure("access_denied", "the user is not a member of this organization");
             return Ok(Outcome::of(Step::Failed(failure)));
         }
-        Target::SignUp => return Ok(Outcome::of(Step::Page(Stage::Choose))),
         Target::Closed => {
             return Ok(Outcome::of(Step::Failed(authorize.failure("access_denied", "sign up is not allowed"))));
         }

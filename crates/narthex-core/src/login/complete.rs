@@ -115,6 +115,7 @@ impl Made {
 
 /// Opens the session of a user in an organization, or goes on with the one of the browser, and takes the login as far as it goes
 /// without asking. `from` is the stage that the row stands at.
+#[allow(clippy::too_many_arguments)] // the parts of one transaction
 pub(super) async fn enter(
     tx: &mut Tx,
     environment: &Environment,

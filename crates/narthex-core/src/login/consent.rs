@@ -57,7 +57,7 @@ pub async fn consent_view(core: &Core, request: &AuthRequest) -> Result<ConsentV
         })
     };
     let scopes = request.authorize.scopes.iter().map(|scope| (scope.clone(), meaning(scope))).collect();
-    Ok(ConsentView { client, user, organization, scopes, resource })
+    Ok(ConsentView { resource, client, user, organization, scopes })
 }
 
 /// The user agrees to the scopes of `chosen`; to all that were asked for where the resource leaves no choice.

@@ -52,6 +52,6 @@ pub async fn kept_error(core: &Core, environment: EnvId, id: AuthErrorId) -> Res
     let sql = "SELECT error, description FROM auth_errors WHERE id = $1 AND environment_id = $2 AND expires_at > $3";
     let now = core.clock.now();
     let found: Option<(String, String)> = core.db.reader().await?.opt(sql, &p![id, environment, now]).await?;
-    let (code, description) = found.ok_or_else(|| Error::not_found(AuthErrorId::NOUN))?;
-    Ok(AuthError { id, code, description })
+    let (error, description) = found.ok_or_else(|| Error::not_found(AuthErrorId::NOUN))?;
+    Ok(AuthError { id, code: error, description })
 }

@@ -106,14 +106,14 @@ pub async fn submit_code(
     core: &Arc<Core>,
     environment: &Arc<Environment>,
     request: &AuthRequest,
-    code: &str,
+    typed: &str,
     visitor: &Visitor,
     current: Option<SessionId>,
 ) -> Result<Outcome> {
     let Some(challenge) = request.challenge.as_deref().filter(|_| request.stage == Stage::Verify) else {
         return Ok(Outcome::of(Step::Problem(Problem::Gone)));
     };
-    let outcome = passwordless::verify_code(core, environment, challenge, code).await?;
+    let outcome = passwordless::verify_code(core, environment, challenge, typed).await?;
     proven_by_mail(core, environment, request, outcome, None, visitor, current).await
 }
 
@@ -122,18 +122,18 @@ pub async fn submit_code_and_hold(
     core: &Arc<Core>,
     environment: &Arc<Environment>,
     request: &AuthRequest,
-    code: &str,
+    typed: &str,
 ) -> Result<Outcome> {
     let Some(challenge) = request.challenge.as_deref().filter(|_| request.stage == Stage::Verify) else {
         return Ok(Outcome::of(Step::Problem(Problem::Gone)));
     };
-    let verified = match verified(request, passwordless::verify_code(core, environment, challenge, code).await?) {
-        Ok(verified) => verified,
+    let proven = match verified(request, passwordless::verify_code(core, environment, challenge, typed).await?) {
+        Ok(proven) => proven,
         Err(problem) => return Ok(Outcome::of(Step::Problem(problem))),
     };
     let connection = crate::connections::passwordless(core, environment.id).await?.map(|connection| connection.id);
     let now = core.clock.now();
-    let proof = Proof { method: Method::Passwordless, connection, email: users::key_of(&verified.email), at: now };
+    let proof = Proof { method: Method::Passwordless, connection, email: users::key_of(&proven.email), at: now };
     let seen = request.clone();
     let outcome = core
         .db
@@ -198,13 +198,13 @@ async fn proven_by_mail(
     visitor: &Visitor,
     current: Option<SessionId>,
 ) -> Result<Outcome> {
-    let verified = match verified(request, outcome) {
-        Ok(verified) => verified,
+    let proven = match verified(request, outcome) {
+        Ok(proven) => proven,
         Err(problem) => return Ok(Outcome::of(Step::Problem(problem))),
     };
     let connection = crate::connections::passwordless(core, environment.id).await?.map(|connection| connection.id);
     let proof =
-        Proof { method: Method::Passwordless, connection, email: users::key_of(&verified.email), at: core.clock.now() };
+        Proof { method: Method::Passwordless, connection, email: users::key_of(&proven.email), at: core.clock.now() };
     prove(core, environment, request, proof, taken_over, visitor, current).await
 }
 

@@ -82,7 +82,7 @@ pub async fn load(core: &Core, environment: EnvId, id: AuthRequestId, secret: &s
     if constant_time::verify_slices_are_equal(&hash, &sha256(secret.as_bytes())).is_err() {
         return Ok(None);
     }
-    Ok(find(&mut reader, environment, id, now).await?)
+    find(&mut reader, environment, id, now).await
 }
 
 /// A login of the environment that is still under way, whosever browser it is in.

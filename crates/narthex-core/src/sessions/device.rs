@@ -83,10 +83,9 @@ fn os(user_agent: &str) -> (&'static str, String) {
 fn kind(user_agent: &str, os: &str) -> &'static str {
     match os {
         "" => "other",
-        "iPadOS" => "tablet",
         "iOS" => "mobile",
         "Android" if user_agent.contains("Mobile") => "mobile",
-        "Android" => "tablet",
+        "iPadOS" | "Android" => "tablet",
         _ => "desktop",
     }
 }

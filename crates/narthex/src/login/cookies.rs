@@ -86,7 +86,8 @@ pub fn clear_login(headers: &mut HeaderMap, id: AuthRequestId) {
 pub fn set_session(headers: &mut HeaderMap, settings: &SessionSettings, new: &SessionCookie, now: Timestamp) {
     let mut text = format!("{}={}", sessions::COOKIE, new.value.expose());
     if settings.cookie_persistence != PERSISTENCE_SESSION {
-        text.push_str(&format!("; Max-Age={}", (new.expires_at.0 - now.0).max(0) / 1_000_000));
+        let seconds = (new.expires_at.0 - now.0).max(0) / 1_000_000;
+        text = format!("{text}; Max-Age={seconds}");
     }
     set(headers, &text, if settings.cookie_same_site == SAME_SITE_NONE { "None" } else { "Lax" });
 }

@@ -32,14 +32,12 @@ pub async fn serve(visit: &Visit) -> Result<Response<Body>> {
     let current = visit.session_id().await?;
     let accepted = login::accept_invitation(core, &visit.environment, secret, &visit.visitor, current).await?;
     let Some(accepted) = accepted else { return ended(visit).await };
-    let mut response = match &accepted.continue_at {
-        Some(uri) => redirect(uri),
-        None => {
-            let look = look(&visit.state, &visit.environment, Some(accepted.organization.id)).await?;
-            let frame = visit.frame(&look, None, "", None);
-            pages::InvitationAccepted { frame, organization: &accepted.organization.display_name, sign_in: None }
-                .render()
-        }
+    let mut response = if let Some(uri) = &accepted.continue_at {
+        redirect(uri)
+    } else {
+        let look = look(&visit.state, &visit.environment, Some(accepted.organization.id)).await?;
+        let frame = visit.frame(&look, None, "", None);
+        pages::InvitationAccepted { frame, organization: &accepted.organization.display_name, sign_in: None }.render()
     };
     if let Some(cookie) = &accepted.cookie {
         cookies::set_session(response.headers_mut(), &visit.environment.session, cookie, core.clock.now());

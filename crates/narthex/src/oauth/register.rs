@@ -111,7 +111,7 @@ async fn register(
     let Created { client, secret } = made.map_err(|error| refused(&error))?;
     let method = if is_confidential { &*method } else { "none" };
     let secret = secret.map(|secret| secret.expose().clone());
-    Ok(answer(client, secret, method))
+    Ok(answer(&client, secret.as_deref(), method))
 }
 
 async fn read(request: Request<Incoming>) -> Result<Metadata, OAuthError> {
@@ -146,7 +146,7 @@ async fn read(request: Request<Incoming>) -> Result<Metadata, OAuthError> {
 
 /// What was registered: RFC 7591 §3.2.1 and the contract's `RegisterClientResponse` together. Empty texts are left out: a client that
 /// sees an empty secret would authenticate with it.
-fn answer(client: Client, secret: Option<String>, method: &str) -> Value {
+fn answer(client: &Client, secret: Option<&str>, method: &str) -> Value {
     let scope = client.scopes.join(" ");
     let mut all = Map::new();
     let mut put = |name: &str, value: Value| {

@@ -100,7 +100,7 @@ async fn discover(
     let login = current(&core, &context).await?;
     let intent = if given.intent == Intent::SignUp as i32 { Intent::SignUp } else { Intent::SignIn };
     let outcome = login::submit_email(&core, &context.environment, &login, &given.email, intent).await?;
-    settle(outcome.step, "discovery_request.email")?;
+    settle(&outcome.step, "discovery_request.email")?;
     Ok(wire::DiscoveryAuthMethodResponse { auth_method: by_mail(&core, &context).await? })
 }
 
@@ -112,14 +112,14 @@ async fn verify(
     let given = request.otp_req.unwrap_or_default();
     let login = current(&core, &context).await?;
     let outcome = login::submit_code_and_hold(&core, &context.environment, &login, &given.code_challenge).await?;
-    settle(outcome.step, "otp_req.code_challenge")?;
+    settle(&outcome.step, "otp_req.code_challenge")?;
     Ok(wire::VerifyPasswordLessOtpResponse {})
 }
 
 async fn resend(core: Arc<Core>, context: Context, _: wire::ResendAuthPasswordlessRequest) -> Result<()> {
     let login = current(&core, &context).await?;
     let outcome = login::resend(&core, &context.environment, &login).await?;
-    settle(outcome.step, "")
+    settle(&outcome.step, "")
 }
 
 async fn organizations(core: Arc<Core>, context: Context, (): ()) -> Result<wire::ListUserOrganizationsResponse> {
@@ -274,8 +274,8 @@ pub(super) async fn current(core: &Core, context: &Context) -> Result<AuthReques
 }
 
 /// What is wrong with a step, as an error.
-fn settle(step: Step, field: &str) -> Result<()> {
-    let Step::Problem(problem) = step else { return Ok(()) };
+fn settle(step: &Step, field: &str) -> Result<()> {
+    let Step::Problem(problem) = *step else { return Ok(()) };
     let precondition = |text: &'static str| Err(Error::new(Kind::FailedPrecondition, text));
     match problem {
         Problem::BadAddress => Err(Error::invalid(field, "string.email", "must be an e-mail address")),

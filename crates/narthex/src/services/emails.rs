@@ -110,7 +110,7 @@ async fn update_template(
     let given = request.template.unwrap_or_default();
     let mut patch = TemplatePatch { subject: given.subject, html: given.html_content, plain: given.plain_content };
     if let Some(mask) = request.update_mask.filter(|mask| !mask.paths.is_empty()) {
-        patch = masked(patch, &mask.paths)?;
+        patch = masked(&patch, &mask.paths)?;
     }
     let (scope, id) = (scope(&request.organization_id)?, template_id(&request.template_id)?);
     let changed = emails::update_template(&core, context.environment.id, scope, id, patch).await?;
@@ -118,7 +118,7 @@ async fn update_template(
 }
 
 /// A mask names what changes. Nothing of a template can be cleared.
-fn masked(given: TemplatePatch, paths: &[String]) -> Result<TemplatePatch> {
+fn masked(given: &TemplatePatch, paths: &[String]) -> Result<TemplatePatch> {
     let mut patch = TemplatePatch::default();
     for path in paths {
         let (from, to) = match path.strip_prefix("template.").unwrap_or(path) {

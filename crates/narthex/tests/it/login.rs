@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
 use narthex_core::connections::{Delivery, PasswordlessChange};
 use narthex_core::users::{self, UserManagement};
 use serde_json::{Value, json};
@@ -43,7 +44,6 @@ async fn events(client: &Client, count: usize) -> Vec<String> {
 fn claims(token: &Value) -> Value {
     let text = token.as_str().expect("a token");
     let payload = text.split('.').nth(1).unwrap();
-    use base64::Engine as _;
     serde_json::from_slice(&base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap()
 }
 
@@ -300,7 +300,7 @@ async fn lgn_10_a_page_of_no_login_leads_to_where_the_application_begins() {
     }
     browser.jar = kept;
     assert!(browser.get(&at).await.html.contains("name=\"email\""), "its own browser may go on");
-    client.harness.clock.advance(Duration::from_secs(3_600));
+    client.harness.clock.advance(Duration::from_hours(1));
     assert_eq!(browser.get(&at).await.left_to.as_deref(), Some("https://app.acme.example/login"), "an hour later");
 }
 
@@ -694,7 +694,7 @@ async fn inv_09_mistake_8_an_invitation_waits_in_the_chooser_of_its_own_address_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mcp_30_a_client_of_a_resource_needs_consent_and_gets_what_was_agreed_to() {
+async fn mcp_20_mcp_24_mcp_31_mcp_32_mcp_33_a_client_of_a_resource_needs_consent_and_gets_what_was_agreed_to() {
     let client = start().await;
     let core = client.harness.core();
     for (name, text) in [("todo:read", "Read your list"), ("todo:write", "Change your list")] {

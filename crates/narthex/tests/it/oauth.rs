@@ -39,7 +39,8 @@ async fn client_credentials(engine: Engine) {
     assert_eq!(reply.header("content-type"), Some("application/json"));
     assert_eq!(reply.header("cache-control"), Some("no-store"));
     let body = reply.json();
-    let members: Vec<&String> = body.as_object().unwrap().keys().collect();
+    let mut members: Vec<&String> = body.as_object().unwrap().keys().collect();
+    members.sort();
     assert_eq!(members, ["access_token", "expires_in", "scope", "token_type"]);
     assert_eq!(body["token_type"], "Bearer");
     assert_eq!(body["scope"], "openid");
