@@ -25,7 +25,7 @@ impl Gate for Open {
     async fn authenticate(
         &self,
         environment: &Arc<Environment>,
-        _: &[&str],
+        _: narthex_rpc::Credentials<'_>,
         _: Option<&str>,
         _: IpAddr,
     ) -> Result<(Caller, Arc<Environment>), Error> {
