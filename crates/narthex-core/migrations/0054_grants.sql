@@ -26,9 +26,8 @@ CREATE TABLE grants (
 ) STRICT;
 CREATE UNIQUE INDEX grants_code ON grants (code_hash);
 CREATE UNIQUE INDEX grants_family ON grants (family_hash) WHERE family_hash IS NOT NULL;
-CREATE INDEX grants_session ON grants (session_id, id) WHERE session_id IS NOT NULL;
 CREATE INDEX grants_expiry ON grants (expires_at);
 
 -- Sessions that run out are ended without anybody asking.
-CREATE INDEX sessions_running ON sessions (expires_at) WHERE revoked_at IS NULL;
-CREATE INDEX sessions_idle ON sessions (idle_expires_at) WHERE revoked_at IS NULL AND idle_expires_at IS NOT NULL;
+CREATE INDEX sessions_running ON sessions (expires_at) WHERE kind = 1 AND revoked_at IS NULL;
+CREATE INDEX sessions_idle ON sessions (idle_expires_at) WHERE kind = 1 AND revoked_at IS NULL;

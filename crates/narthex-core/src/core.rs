@@ -15,6 +15,7 @@ use crate::ids::Ids;
 use crate::keys::KeyPairs;
 use crate::mailer::{Mailer, NoMailer};
 use crate::nodes::Node;
+use crate::outbound::{NoOutbound, Outbound};
 use crate::random::Random;
 use crate::schema::Schema;
 use crate::seal::{Keyring, MasterKeySource};
@@ -41,6 +42,8 @@ pub struct CoreOptions {
     pub dns: Arc<dyn Dns>,
     /// Who takes mails.
     pub mailer: Arc<dyn Mailer>,
+    /// Who sends requests to servers of the customers'.
+    pub outbound: Arc<dyn Outbound>,
     /// Test users that an environment may have.
     pub test_user_limit: usize,
 }
@@ -49,7 +52,7 @@ pub struct CoreOptions {
 pub const TEST_USER_LIMIT: usize = 5;
 
 impl CoreOptions {
-    /// The usual: real time and randomness, migrations applied; nobody to ask for DNS records, nobody who takes mails.
+    /// The usual: real time and randomness, migrations applied; nobody to ask for DNS records, nobody who takes mails or requests.
     pub fn new(database_url: impl Into<String>, master_key: MasterKeySource) -> Self {
         Self {
             database: DbOptions::new(database_url),
@@ -60,6 +63,7 @@ impl CoreOptions {
             key_pairs: KeyPairs::Generated,
             dns: Arc::new(NoDns),
             mailer: Arc::new(NoMailer),
+            outbound: Arc::new(NoOutbound),
             test_user_limit: TEST_USER_LIMIT,
         }
     }
@@ -85,6 +89,8 @@ pub struct Core {
     pub dns: Arc<dyn Dns>,
     /// Who takes mails.
     pub mailer: Arc<dyn Mailer>,
+    /// Who sends requests to servers of the customers'.
+    pub outbound: Arc<dyn Outbound>,
     /// Test users that an environment may have.
     pub test_user_limit: usize,
     pub(crate) key_pairs: KeyPairs,
@@ -103,7 +109,7 @@ impl Core {
 
     /// [`Core::open`] on a database that is open already.
     pub async fn start(db: Db, options: CoreOptions) -> Result<Arc<Self>> {
-        let CoreOptions { master_key, clock, random, migrate, key_pairs, dns, mailer, test_user_limit, .. } = options;
+        let CoreOptions { master_key, clock, random, migrate, key_pairs, dns, mailer, outbound, test_user_limit, .. } = options;
         let schema = Schema::new();
         if migrate {
             db.migrate(&schema.migrations()).await?;
@@ -125,6 +131,7 @@ impl Core {
             node: Arc::new(node),
             dns,
             mailer,
+            outbound,
             test_user_limit,
             key_pairs,
             last_used: LastUsed::default(),

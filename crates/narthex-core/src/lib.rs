@@ -33,6 +33,7 @@ pub mod members;
 pub mod memberships;
 pub mod nodes;
 pub mod organizations;
+pub mod outbound;
 pub mod pages;
 pub mod passkeys;
 pub mod passwordless;

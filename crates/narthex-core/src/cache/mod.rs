@@ -18,7 +18,7 @@ use aws_lc_rs::rsa;
 
 use crate::api_tokens::Known;
 use crate::branding::Settings;
-use crate::clients::Client;
+use crate::clients::{Client, Origins};
 use crate::connections::LoginMethods;
 use crate::environments::Environment;
 use crate::environments::test_users::TestUsers;
@@ -115,6 +115,7 @@ pub struct Caches {
     pub(crate) user_management: RowCache<EnvId, UserManagement>,
     pub(crate) branding: RowCache<EnvId, Settings>,
     pub(crate) clients: RowCache<String, Client>,
+    pub(crate) origins: RowCache<EnvId, Origins>,
     pub(crate) login_methods: RowCache<EnvId, LoginMethods>,
     pub(crate) test_users: RowCache<EnvId, TestUsers>,
     pub(crate) key_sets: RowCache<EnvId, KeySet>,
@@ -153,6 +154,7 @@ impl Caches {
             user_management: RowCache::new(epochs, ENVIRONMENTS, 1_024),
             branding: RowCache::new(epochs, ENVIRONMENTS, 1_024),
             clients: RowCache::new(epochs, CLIENTS, 8_192),
+            origins: RowCache::new(epochs, CLIENTS, 1_024),
             login_methods: RowCache::new(epochs, CONNECTIONS, 1_024),
             test_users: RowCache::new(epochs, ENVIRONMENTS, 1_024),
             key_sets: RowCache::new(epochs, SIGNING_KEYS, 1_024),
@@ -190,6 +192,7 @@ impl Caches {
             ("user_management", self.user_management.lookups()),
             ("branding", self.branding.lookups()),
             ("clients", self.clients.lookups()),
+            ("origins", self.origins.lookups()),
             ("login_methods", self.login_methods.lookups()),
             ("test_users", self.test_users.lookups()),
             ("key_sets", self.key_sets.lookups()),

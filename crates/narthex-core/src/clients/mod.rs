@@ -3,6 +3,7 @@
 mod allowlist;
 pub mod applications;
 pub mod machines;
+mod origins;
 pub mod redirects;
 mod secrets;
 pub(crate) mod store;
@@ -12,6 +13,8 @@ use std::sync::Arc;
 
 pub(crate) use allowlist::admit;
 pub use allowlist::{Cidr, Family, IpAllowlist, check_address, family_of};
+pub(crate) use origins::Origins;
+pub use origins::is_allowed_origin;
 pub(crate) use secrets::insert as insert_secret;
 pub use secrets::{
     LastUsed, NewSecret, SecretStatus, StoredSecret, add_secret, authenticate, delete_secret, flush_last_used,
@@ -205,6 +208,11 @@ pub struct Client {
 }
 
 impl Client {
+    /// Whether it takes responsibility for a token that was issued at this second, real time.
+    pub(crate) fn honours(&self, issued_at: i64) -> bool {
+        issued_at.saturating_mul(1_000_000) >= self.tokens_valid_after.0
+    }
+
     /// How tokens and other servers name it: by the URL of the document that describes it, where there is one.
     pub fn oauth_id(&self) -> &str {
         if self.origin == ClientOrigin::MetadataDocument { &self.metadata_uri } else { &self.client_id }

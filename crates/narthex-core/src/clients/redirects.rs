@@ -193,6 +193,41 @@ fn differs_in_port(entry: &str, uri: &str, any_port: AnyPort) -> bool {
     }
 }
 
+/// Whether a registered URI is of this origin (RFC 6454 §6.2). A placeholder that fills a label stands for any one label, one that fills
+/// the whole host for none: that would be everybody.
+pub(crate) fn is_of_origin(entry: &str, origin: &str) -> bool {
+    let read = |text: &str| -> Option<(String, String, Option<String>, bool)> {
+        let parts = split(text).ok()?;
+        let own_port = match parts.scheme.as_str() {
+            "https" => "443",
+            "http" => "80",
+            _ => return None,
+        };
+        let (authority, path) = web(&parts).ok()?;
+        let (host, port) = split_port(authority).ok()?;
+        let port = port.filter(|port| *port != own_port).map(str::to_owned);
+        Some((parts.scheme.clone(), host.to_ascii_lowercase(), port, path.is_empty()))
+    };
+    let Some(entry) = replace_placeholders(entry).ok().and_then(|text| read(&text)) else { return false };
+    let Some((scheme, host, port, is_bare)) = read(origin).filter(|_| !origin.contains([PLACEHOLDER, '*'])) else {
+        return false;
+    };
+    let label_fits = |(registered, given): (&str, &str)| match registered.split_once('*') {
+        Some((before, after)) => {
+            given.len() > before.len() + after.len() && given.starts_with(before) && given.ends_with(after)
+        }
+        None => registered == given || registered.chars().eq([PLACEHOLDER]),
+    };
+    let host_fits = if entry.1.contains([PLACEHOLDER, '*']) {
+        entry.1.contains('.')
+            && entry.1.split('.').count() == host.split('.').count()
+            && entry.1.split('.').zip(host.split('.')).all(label_fits)
+    } else {
+        entry.1 == host
+    };
+    is_bare && scheme == entry.0 && host_fits && (entry.2.as_deref() == Some("*") || entry.2 == port)
+}
+
 /// Whether a client of a resource may register `uri`; what is wrong with it, if not.
 pub fn check_of_resource(uri: &str) -> Result<(), &'static str> {
     if uri.chars().count() > LONGEST_OF_RESOURCE {
@@ -587,6 +622,43 @@ mod tests {
             "https://a}}.acme.com",
         ] {
             assert!(!callback(Dev, bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn oauth_13_an_origin_is_that_of_a_registered_uri() {
+        for (entry, origin) in [
+            ("https://app.acme.com/callback", "https://app.acme.com"),
+            ("https://app.acme.com:443/callback", "https://app.acme.com"),
+            ("https://APP.acme.com", "https://app.acme.com"),
+            ("http://localhost:6274/oauth/callback", "http://localhost:6274"),
+            ("http://localhost:*/*", "http://localhost:3000"),
+            ("http://localhost:*/*", "http://localhost"),
+            ("https://*.acme.com/cb", "https://a.acme.com"),
+            ("https://auth-*.acme.com/cb", "https://auth-1.acme.com"),
+            ("https://{{org_slug}}.acme.com/cb", "https://umbrella.acme.com"),
+            ("https://[2001:db8::1]:444/cb", "https://[2001:db8::1]:444"),
+        ] {
+            assert!(is_of_origin(entry, origin), "{entry} {origin}");
+        }
+        for (entry, origin) in [
+            ("https://app.acme.com/callback", "http://app.acme.com"),
+            ("https://app.acme.com/callback", "https://app.acme.com:8443"),
+            ("https://app.acme.com/callback", "https://app.acme.com.evil.example"),
+            ("https://app.acme.com/callback", "https://acme.com"),
+            ("https://app.acme.com/callback", "https://app.acme.com/"),
+            ("https://app.acme.com/callback", "null"),
+            ("https://app.acme.com/callback", ""),
+            ("http://localhost:*/*", "http://localhost.evil.example:3000"),
+            ("https://*.acme.com/cb", "https://acme.com"),
+            ("https://*.acme.com/cb", "https://a.b.acme.com"),
+            ("https://auth-*.acme.com/cb", "https://auth-.acme.com"),
+            ("https://{{external_id}}/cb", "https://evil.example"),
+            ("https://{{external_id}}/cb", "https://localhost"),
+            ("myapp://callback", "myapp://callback"),
+            ("https://*.acme.com/cb", "https://*.acme.com"),
+        ] {
+            assert!(!is_of_origin(entry, origin), "{entry} {origin}");
         }
     }
 

@@ -94,7 +94,7 @@ impl Issue<'_> {
     fn access_claims(&self, scope: &str) -> AccessClaims {
         let Self { authorization, client, .. } = self;
         let aud = match self.resource {
-            Some(resource) => audience(resource),
+            Some(resource) => resource.audience(),
             None => vec![client.oauth_id().to_owned()],
         };
         let mut claims = AccessClaims {
@@ -134,13 +134,4 @@ impl Issue<'_> {
         }
         claims
     }
-}
-
-/// `aud` of a resource's tokens: both of its names, whichever was asked for (mcp-auth reference §3.1).
-pub(crate) fn audience(resource: &Resource) -> Vec<String> {
-    let mut names = vec![resource.id.to_string()];
-    if !resource.uri.is_empty() && resource.uri != names[0] {
-        names.push(resource.uri.clone());
-    }
-    names
 }

@@ -1,17 +1,23 @@
 //! Grants: what a login has allowed a client, from the code to the last refresh token (oauth-oidc reference §6). A grant is one row;
 //! whatever is issued from it can be ended through it.
 
+mod bearer;
 mod client;
 mod exchange;
+mod introspect;
 mod issue;
+mod logout;
 mod person;
 mod refresh;
 mod scope;
 mod store;
 mod token;
 
+pub use bearer::{BearerRefusal, user_info};
 pub use client::Presented;
 pub use exchange::{CodeExchange, exchange};
+pub use logout::{LoggedOut, Logout, log_out};
+pub use introspect::{TokenRequest, introspect, revoke};
 pub use refresh::{Refresh, refresh};
 
 use narthex_db::{Tx, p};

@@ -47,7 +47,7 @@ pub struct Refresh {
 
 /// What a token is to its grant.
 #[derive(PartialEq, Eq)]
-enum Place {
+pub(super) enum Place {
     /// The one that counts.
     Current,
     /// The one before, used a moment ago.
@@ -56,7 +56,7 @@ enum Place {
     Old,
 }
 
-fn place(grant: &Grant, hash: &[u8; 32], now: Timestamp) -> Place {
+pub(super) fn place(grant: &Grant, hash: &[u8; 32], now: Timestamp) -> Place {
     let is = |known: &Option<Vec<u8>>| {
         known.as_ref().is_some_and(|known| constant_time::verify_slices_are_equal(known, hash).is_ok())
     };
@@ -70,7 +70,7 @@ fn place(grant: &Grant, hash: &[u8; 32], now: Timestamp) -> Place {
 }
 
 /// Whether a refresh token of the grant can count at all.
-fn counts(grant: &Grant, client: &Client, now: Timestamp) -> bool {
+pub(super) fn counts(grant: &Grant, client: &Client, now: Timestamp) -> bool {
     grant.revoked_at.is_none()
         && grant.refresh_expires_at.is_some_and(|end| now < end)
         && grant.created_at >= client.created_at

@@ -31,17 +31,11 @@ pub(super) async fn resource_of(
 /// Checks the `resource` of a request against that of the grant (RFC 8707 §2.2).
 pub(super) fn check_target(resource: Option<&Resource>, asked: Option<&str>) -> Result<(), TokenError> {
     match asked {
-        Some(asked) if !resource.is_some_and(|resource| is_named(resource, asked)) => {
+        Some(asked) if !resource.is_some_and(|resource| resource.is_named(asked)) => {
             Err(TokenError::new(OAuthCode::InvalidTarget, "not the resource that was authorized"))
         }
         _ => Ok(()),
     }
-}
-
-/// Whether a client means this resource: by its URL, with or without a slash at the end, or by its id (mcp-auth reference §5).
-pub(crate) fn is_named(resource: &Resource, asked: &str) -> bool {
-    let bare = |text: &str| text.strip_suffix('/').unwrap_or(text).to_owned();
-    asked == resource.id.to_string() || !resource.uri.is_empty() && bare(asked) == bare(&resource.uri)
 }
 
 /// The granted scopes that still count: for a resource those that it has, that the user still consents to and, where it says so,

@@ -10,7 +10,8 @@ use super::{leases, store};
 use crate::clock::Timestamp;
 use crate::core::Core;
 use crate::error::Result;
-use crate::{counters, events, organizations, resources, users};
+use crate::ids::EventId;
+use crate::{counters, events, organizations, resources, sessions, users};
 
 /// Rows of one transaction.
 pub(crate) const CHUNK: i64 = 500;
@@ -43,6 +44,8 @@ enum Run {
     Expired(&'static str),
     /// Anything else: one transaction's worth, and how many rows it touched.
     Chunk(for<'a> fn(&'a mut Tx, Timestamp) -> Chunk<'a>),
+    /// The same for rows that are told of: each in an event with one of these numbers.
+    Told(for<'a> fn(&'a mut Tx, &'a [EventId], Timestamp) -> Chunk<'a>),
 }
 
 type Chunk<'a> = Pin<Box<dyn Future<Output = Result<usize>> + 'a>>;
@@ -108,6 +111,12 @@ const SWEEPS: &[Periodic] = &[
     expired!("passkey_answers", "challenge", Duration::from_mins(1)),
     expired!("passkey_proofs", "hash", Duration::from_mins(1)),
     expired!("totp_registrations", "id", HOUR),
+    Periodic {
+        name: "sessions",
+        every: Duration::from_secs(5),
+        look: Look::Due(sessions::RUN_OUT),
+        run: Run::Told(|tx, ids, now| Box::pin(sessions::expire(tx, ids, now))),
+    },
     Periodic {
         name: "registered_clients",
         every: HOUR,
@@ -179,6 +188,7 @@ async fn has_work(tx: &mut Tx, sweep: &Periodic, now: Timestamp) -> Result<bool>
 async fn run(core: &Core, sweep: &'static Periodic, holder: i64) -> Result<bool> {
     let now = core.clock.now();
     for _ in 0..CHUNKS {
+        let ids = if matches!(sweep.run, Run::Told(_)) { sessions::farewells(core) } else { Vec::new() };
         let touched = core
             .db
             .write(async move |tx| {
@@ -191,6 +201,7 @@ async fn run(core: &Core, sweep: &'static Periodic, holder: i64) -> Result<bool>
                         Ok::<_, crate::Error>(usize::try_from(gone).unwrap_or(usize::MAX))
                     }
                     Run::Chunk(chunk) => chunk(tx, now).await,
+                    Run::Told(chunk) => chunk(tx, &ids, now).await,
                 }
             })
             .await?;

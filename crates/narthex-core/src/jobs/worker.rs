@@ -41,6 +41,8 @@ impl Handlers {
             .with(&crate::domains::POLL, crate::domains::poll)
             .with(&crate::emails::DELIVER, crate::emails::deliver)
             .with(&crate::resources::CASCADE, crate::resources::cascade)
+            .with(&crate::sessions::ENDED, crate::sessions::ended)
+            .with(&crate::sessions::NOTIFY, crate::sessions::notify)
             .with(&crate::users::ERASE, crate::users::erase)
     }
 

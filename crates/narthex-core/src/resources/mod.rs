@@ -126,6 +126,21 @@ impl Resource {
         if self.uri.is_empty() { self.id.to_string() } else { self.uri.clone() }
     }
 
+    /// `aud` of its tokens: both of its names, whichever was asked for (mcp-auth reference §3.1).
+    pub fn audience(&self) -> Vec<String> {
+        let mut names = vec![self.id.to_string()];
+        if !self.uri.is_empty() && self.uri != names[0] {
+            names.push(self.uri.clone());
+        }
+        names
+    }
+
+    /// Whether a client means this resource: by its URL, with or without a slash at the end, or by its id (mcp-auth reference §5).
+    pub fn is_named(&self, asked: &str) -> bool {
+        let bare = |text: &str| text.strip_suffix('/').unwrap_or(text).to_owned();
+        asked == self.id.to_string() || !self.uri.is_empty() && bare(asked) == bare(&self.uri)
+    }
+
     /// The authorization server of this resource, as clients name it.
     pub fn issuer(&self, environment: &Environment) -> String {
         format!("{}/resources/{}", environment.origin, self.id)

@@ -170,27 +170,34 @@ pub(super) struct Stored {
 
 impl FromRow for Stored {
     fn from_row(row: &Row<'_>) -> Result<Self, DbError> {
-        let organizations: Option<Vec<String>> = json_of(row, 10)?;
+        Self::read(row, 0)
+    }
+}
+
+impl Stored {
+    /// The columns from this one on.
+    pub(super) fn read(row: &Row<'_>, from: usize) -> Result<Self, DbError> {
+        let organizations: Option<Vec<String>> = json_of(row, from + 10)?;
         let id = |text: &String| {
             OrganizationId::parse(text).ok_or_else(|| DbError::Data("sessions.organizations holds another id".into()))
         };
         Ok(Self {
-            id: row.get(0)?,
-            user: row.get(1)?,
-            organization: row.get(2)?,
-            created_at: row.get(3)?,
-            updated_at: row.get(4)?,
-            last_active_at: row.get(5)?,
-            expires_at: row.get(6)?,
-            idle_expires_at: row.get(7)?,
-            ended_at: row.get(8)?,
-            ended_as: row.get(9)?,
+            id: row.get(from)?,
+            user: row.get(from + 1)?,
+            organization: row.get(from + 2)?,
+            created_at: row.get(from + 3)?,
+            updated_at: row.get(from + 4)?,
+            last_active_at: row.get(from + 5)?,
+            expires_at: row.get(from + 6)?,
+            idle_expires_at: row.get(from + 7)?,
+            ended_at: row.get(from + 8)?,
+            ended_as: row.get(from + 9)?,
             organizations: match organizations {
                 Some(texts) => Some(texts.iter().map(id).collect::<Result<_, _>>()?),
                 None => None,
             },
-            clients: json_of(row, 11)?.unwrap_or_default(),
-            device: json_of(row, 12)?.unwrap_or_default(),
+            clients: json_of(row, from + 11)?.unwrap_or_default(),
+            device: json_of(row, from + 12)?.unwrap_or_default(),
         })
     }
 }

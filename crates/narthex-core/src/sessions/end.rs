@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::slice::Iter;
 
-use narthex_db::{Tx, p};
+use narthex_db::{DbError, FromRow, Row, Tx, p};
 use serde_json::{Value, json};
 
-use super::bump;
+use super::{bump, notice};
 use super::details::{COLUMNS, Details, Status, Stored, data, load};
 use crate::cache::{self, Bump};
 use crate::clock::Timestamp;
@@ -177,7 +177,7 @@ pub(super) async fn bump_each(tx: &mut Tx, sessions: impl IntoIterator<Item = Se
     cache::bump_all(tx, scopes).await.map_err(Error::from)
 }
 
-/// Writes `user.logout` for sessions that have just ended. Without the user there is nobody to tell of: users go together with their
+/// Writes `user.logout` for sessions that have just ended, and orders that applications are told. Without the user there is nobody to tell of: users go together with their
 /// sessions.
 async fn tell(
     tx: &mut Tx,
@@ -189,6 +189,7 @@ async fn tell(
 ) -> Result<()> {
     let mut known: HashMap<UserId, Option<Value>> = HashMap::new();
     for (session, id) in sessions.iter().zip(ids) {
+        notice::order(tx, environment, session, now).await?;
         if let Entry::Vacant(unknown) = known.entry(session.user) {
             let user = users::load(tx, environment, &users::Identity::Id(session.user)).await?;
             unknown.insert(match user {
@@ -212,4 +213,38 @@ async fn tell(
         users::append(tx, event, session.user).await?;
     }
     Ok(())
+}
+
+/// Whether a session has run out that nobody has ended, at `$1`.
+pub(crate) const RUN_OUT: &str = "SELECT 1 FROM sessions WHERE kind = 1 AND revoked_at IS NULL AND expires_at <= $1 \
+     UNION ALL SELECT 1 FROM sessions WHERE kind = 1 AND revoked_at IS NULL AND idle_expires_at <= $1 LIMIT 1";
+
+/// Ends sessions that have run out, as many as there are `ids`, and tells of each: nobody may ever ask for them again. How many.
+/// They counted for nobody any more, so no cache has to be told.
+pub(crate) async fn expire(tx: &mut Tx, ids: &[EventId], now: Timestamp) -> Result<usize> {
+    let mut ids = ids.iter();
+    let mut count = 0;
+    for end in ["expires_at", "idle_expires_at"] {
+        let sql = format!(
+            "UPDATE sessions SET ended_as = 3, revoked_at = CASE WHEN idle_expires_at < expires_at THEN idle_expires_at \
+             ELSE expires_at END WHERE id IN (SELECT id FROM sessions WHERE kind = 1 AND revoked_at IS NULL AND {end} <= $1 \
+             ORDER BY {end} LIMIT $2) RETURNING environment_id, {COLUMNS}"
+        );
+        let limit = i64::try_from(ids.len()).unwrap_or(i64::MAX);
+        let ended: Vec<Expired> = tx.all(&sql, &p![now, limit]).await?;
+        count += ended.len();
+        for Expired(environment, session) in ended {
+            tell(tx, environment, &Actor::SYSTEM, &[session.at(now)], &mut ids, now).await?;
+        }
+    }
+    Ok(count)
+}
+
+/// A session with its environment.
+struct Expired(EnvId, Stored);
+
+impl FromRow for Expired {
+    fn from_row(row: &Row<'_>) -> Result<Self, DbError> {
+        Ok(Self(row.get(0)?, Stored::read(row, 1)?))
+    }
 }

@@ -4,7 +4,7 @@ use narthex_db::{Tx, p};
 use serde_json::{Value, json};
 
 use super::details::{Device, Status, data, load};
-use super::{Lifetimes, NewCookie, NewSession, Session, bump, insert};
+use super::{Lifetimes, NewCookie, NewSession, Session, bump, insert, notice};
 use crate::cache::Bump;
 use crate::clock::Timestamp;
 use crate::core::Core;
@@ -192,9 +192,13 @@ async fn tell(
     let user = users::load(tx, entry.environment, &identity).await?.ok_or_else(users::not_found)?;
     let view = users::view(tx, user, now).await?;
     let details = load(tx, entry.environment, session).await?.ok_or_else(|| Error::internal("a session is gone"))?;
+    let details = details.at(now);
+    if details.status != Status::Active {
+        notice::order(tx, entry.environment, &details, now).await?;
+    }
     let data: Value = json!({
         "user": users::data(&view.user, &view.identities),
-        "user_session": data(&details.at(now)),
+        "user_session": data(&details),
     });
     let event = NewEvent {
         id,

@@ -7,6 +7,7 @@ mod device;
 mod end;
 mod enter;
 mod list;
+mod notice;
 mod policy;
 
 use std::sync::Arc;
@@ -16,10 +17,11 @@ pub use activity::extend;
 pub(crate) use activity::{enter_client, live};
 pub use cookie::{COOKIE, NewCookie, by_cookie};
 pub use details::{AuthenticatedClient, Description, Details, Device, Location, Status, describe};
-pub(crate) use end::{Whose, end_some, ids as farewells};
+pub(crate) use end::{RUN_OUT, Whose, end_some, expire, ids as farewells};
 pub use end::{end, end_all, log_out};
 pub use enter::{Entered, Entry, NewEntry, enter};
 pub use list::{Filter, LIST, list, of_browser};
+pub use notice::{ENDED, NOTIFY, ended, notify};
 pub use policy::{Lifetimes, policy_for};
 
 use narthex_db::{DbError, FromRow, Row, Tx, p};

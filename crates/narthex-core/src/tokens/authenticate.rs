@@ -77,7 +77,7 @@ fn wrong_kind() -> Error {
 
 async fn client_caller(core: &Core, host: &Environment, claims: &AccessClaims) -> Result<Caller> {
     let client = clients::get(core, host.id, &claims.sub).await?.ok_or_else(invalid)?;
-    if !client.enabled || claims.iat.saturating_mul(1_000_000) < client.tokens_valid_after.0 {
+    if !client.enabled || !client.honours(claims.iat) {
         return Err(Error::unauthenticated("Token revoked"));
     }
     match client.kind {

@@ -13,6 +13,8 @@ use crate::clients::{self, Client, ClientKind};
 use crate::core::Core;
 use crate::environments::Environment;
 use crate::error::Error;
+use crate::ids::ResourceId;
+use crate::resources::{self, Resource};
 use crate::seal::Secret;
 
 /// Scopes of OpenID Connect: tolerated here, without effect.
@@ -36,6 +38,8 @@ pub struct ClientCredentials {
     pub resource: Option<String>,
     /// Where the request came from, for clients that are bound to addresses; None only where there is no network in between.
     pub address: Option<IpAddr>,
+    /// The resource whose own endpoint was asked.
+    pub at: Option<ResourceId>,
 }
 
 /// A token answer.
@@ -73,6 +77,7 @@ pub enum OAuthCode {
     UnsupportedGrantType,
     InvalidScope,
     InvalidTarget,
+    UnsupportedTokenType,
     AccessDenied,
     AddressNotAllowed,
     ServerError,
@@ -90,6 +95,7 @@ impl OAuthCode {
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::InvalidScope => "invalid_scope",
             Self::InvalidTarget => "invalid_target",
+            Self::UnsupportedTokenType => "unsupported_token_type",
             Self::AccessDenied | Self::AddressNotAllowed => "access_denied",
             Self::ServerError => "server_error",
             Self::TemporarilyUnavailable => "temporarily_unavailable",
@@ -159,9 +165,20 @@ pub async fn issue_client_credentials(
         return Err(refuse(clients::get(core, environment.id, &request.client_id).await?.as_deref()));
     };
     let client = client.as_ref();
+    // A resource's own endpoint knows the clients of that resource alone.
+    if request.at.is_some() && request.at != client.resource {
+        return Err(refuse(None));
+    }
     clients::admit(client, request.address)?;
     check_grant(client)?;
-    let aud = targets(client, &request)?;
+    let resource = match client.resource {
+        Some(resource) => Some(resources::get(core, environment.id, resource).await?),
+        None => None,
+    };
+    let aud = match &resource {
+        Some(resource) => targets_of_resource(resource, &request)?,
+        None => targets(client, &request)?,
+    };
     let (granted, scope) = grant_scopes(client, request.scope.as_deref())?;
     wait_until_valid(core, client).await;
     let claims = AccessClaims {
@@ -174,7 +191,7 @@ pub async fn issue_client_credentials(
         custom_claims: client.custom_claims.iter().map(|claim| (claim.key.clone(), claim.value.clone())).collect(),
         ..AccessClaims::default()
     };
-    let (access_token, claims) = sign_access(core, environment, lifetime(client, environment), claims).await?;
+    let (access_token, claims) = sign_access(core, environment, lifetime(client, resource.as_ref(), environment), claims).await?;
     let left = claims.exp.saturating_mul(1_000_000) - core.clock.real_now().0;
     Ok(IssuedToken { access_token, expires_in: left.div_euclid(1_000_000), scope, id_token: None, refresh_token: None })
 }
@@ -192,7 +209,6 @@ fn check_grant(client: &Client) -> Result<(), TokenError> {
     let refused = |text: &'static str| Err(TokenError::new(OAuthCode::UnauthorizedClient, text));
     match client.kind {
         ClientKind::Spa | ClientKind::Native => refused("public clients have no credentials of their own"),
-        ClientKind::Resource => refused("clients of a resource use the token endpoint of that resource"),
         // Refused here for good, so that no SDK re-authenticates in a loop (control plane reference 20.3).
         ClientKind::WebApp if client.disallow_api_access => {
             refused("unauthorized: API access is switched off for this client")
@@ -216,6 +232,16 @@ fn targets(client: &Client, request: &ClientCredentials) -> Result<Vec<String>, 
         }
     }
     Ok(if named.is_empty() { registered } else { named })
+}
+
+/// `aud` of a token for a resource: both of its names (mcp-auth reference §3.1). What the request names must be one of them.
+fn targets_of_resource(resource: &Resource, request: &ClientCredentials) -> Result<Vec<String>, TokenError> {
+    for target in [&request.audience, &request.resource].into_iter().flatten() {
+        if !resource.is_named(target) {
+            return Err(TokenError::new(OAuthCode::InvalidTarget, "not the resource of this client"));
+        }
+    }
+    Ok(resource.audience())
 }
 
 /// What is registered, else, for API credentials, the client itself (oauth-oidc reference OP-2).
@@ -250,8 +276,11 @@ fn grant_scopes(client: &Client, requested: Option<&str>) -> Result<(Vec<String>
 }
 
 /// Lifetime in seconds.
-fn lifetime(client: &Client, environment: &Environment) -> i64 {
+fn lifetime(client: &Client, resource: Option<&Resource>, environment: &Environment) -> i64 {
     let own = client.access_token_expiry;
+    if let Some(resource) = resource {
+        return i64::from(own.unwrap_or(resource.access_token_expiry));
+    }
     if client.kind.is_application() {
         own.map_or(environment.session.client_access_token_expiry.minutes * 60, i64::from)
     } else {

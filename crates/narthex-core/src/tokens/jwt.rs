@@ -32,6 +32,19 @@ pub struct Verified {
     pub(super) foreign: bool,
 }
 
+impl Verified {
+    /// What it says.
+    pub(crate) fn claims(&self) -> &AccessClaims {
+        &self.claims
+    }
+}
+
+/// An access token of one environment, checked as [`verify`] does.
+pub(crate) async fn verify_own(core: &Core, environment: &Arc<Environment>, token: &str) -> Result<Arc<Verified>> {
+    let verified = verify(core, &[environment], token).await?;
+    if verified.environment == environment.id { Ok(verified) } else { Err(invalid()) }
+}
+
 /// Signs `claims` in one buffer.
 pub(super) fn sign<C: Serialize>(signer: &Signer, claims: &C) -> Result<String> {
     let payload = serde_json::to_vec(claims).map_err(Error::internal)?;
@@ -101,6 +114,25 @@ pub(super) async fn verify(core: &Core, environments: &[&Arc<Environment>], toke
 }
 
 async fn verify_signature(core: &Core, environments: &[&Arc<Environment>], token: &str) -> Result<Verified> {
+    let (environment, key, payload) = signed_payload(core, environments, token).await?;
+    let claims: AccessClaims = serde_json::from_slice(&payload).map_err(|_| invalid())?;
+    let marks: Marks = serde_json::from_slice(&payload).map_err(|_| invalid())?;
+    let foreign = marks.at_hash.is_some()
+        || marks.c_hash.is_some()
+        || marks.nonce.is_some()
+        || marks.azp.is_some()
+        || marks.events.is_some()
+        || marks.login_hint.is_some()
+        || !claims.jti.starts_with("tkn_");
+    Ok(Verified { environment, key, claims, foreign })
+}
+
+/// What one of the environments has signed.
+async fn signed_payload(
+    core: &Core,
+    environments: &[&Arc<Environment>],
+    token: &str,
+) -> Result<(EnvId, SigningKeyId, Vec<u8>)> {
     let (signed, signature) = token.rsplit_once('.').ok_or_else(invalid)?;
     let (header, payload) = signed.split_once('.').ok_or_else(invalid)?;
     let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| invalid())?;
@@ -115,18 +147,38 @@ async fn verify_signature(core: &Core, environments: &[&Arc<Environment>], token
         let Some(key) = set.by_header(header) else { continue };
         key.verifier.verify_sig(signed.as_bytes(), &signature).map_err(|_| invalid())?;
         let payload = URL_SAFE_NO_PAD.decode(payload).map_err(|_| invalid())?;
-        let claims: AccessClaims = serde_json::from_slice(&payload).map_err(|_| invalid())?;
-        let marks: Marks = serde_json::from_slice(&payload).map_err(|_| invalid())?;
-        let foreign = marks.at_hash.is_some()
-            || marks.c_hash.is_some()
-            || marks.nonce.is_some()
-            || marks.azp.is_some()
-            || marks.events.is_some()
-            || marks.login_hint.is_some()
-            || !claims.jti.starts_with("tkn_");
-        return Ok(Verified { environment: environment.id, key: key.id, claims, foreign });
+        return Ok((environment.id, key.id, payload));
     }
     Err(invalid())
+}
+
+/// What an ID token says of where it came from, whenever that was: a user signs out long after it has expired.
+#[derive(Deserialize)]
+pub(crate) struct IdTokenHint {
+    iss: String,
+    /// The client that got it.
+    pub(crate) azp: String,
+    /// Only ID tokens have one.
+    #[serde(rename = "at_hash")]
+    _at_hash: String,
+}
+
+/// An ID token of the environment, expired or not (OpenID Connect RP-Initiated Logout 1.0 §2). None for anything else.
+pub(crate) async fn id_token_hint(
+    core: &Core,
+    environment: &Arc<Environment>,
+    token: &str,
+) -> Result<Option<IdTokenHint>> {
+    if token.len() > MAX_TOKEN_BYTES {
+        return Ok(None);
+    }
+    let payload = match signed_payload(core, &[environment], token).await {
+        Ok((_, _, payload)) => payload,
+        Err(error) if error.kind() == crate::Kind::Unauthenticated => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let hint: Option<IdTokenHint> = serde_json::from_slice(&payload).ok();
+    Ok(hint.filter(|hint| environment.is_issuer(&hint.iss)))
 }
 
 pub(super) fn invalid() -> Error {

@@ -1,0 +1,65 @@
+//! The certificate authorities that the machine trusts, read when the first call needs them: most servers make none.
+
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+
+/// Where systems keep them: Debian, Red Hat, SUSE, Alpine and others.
+const BUNDLES: [&str; 5] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+/// What went wrong with them.
+#[derive(Debug, thiserror::Error)]
+pub enum RootsError {
+    /// None found.
+    #[error("this machine has no list of certificate authorities (install ca-certificates, or set SSL_CERT_FILE)")]
+    Missing,
+    /// Found, and not usable.
+    #[error("{0}: {1}")]
+    Unusable(String, String),
+}
+
+/// A TLS configuration that is made once.
+#[derive(Default)]
+pub struct Roots(OnceLock<Arc<ClientConfig>>);
+
+impl Roots {
+    /// The configuration. A failure is not kept: the list may be installed while the server runs.
+    pub fn config(&self) -> Result<Arc<ClientConfig>, RootsError> {
+        if let Some(config) = self.0.get() {
+            return Ok(Arc::clone(config));
+        }
+        let config = Arc::new(load()?);
+        Ok(Arc::clone(self.0.get_or_init(|| config)))
+    }
+}
+
+fn load() -> Result<ClientConfig, RootsError> {
+    let named = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
+    let path = named.or_else(|| BUNDLES.iter().map(PathBuf::from).find(|path| path.exists()));
+    let path = path.ok_or(RootsError::Missing)?;
+    let unusable = |error: &dyn std::fmt::Display| RootsError::Unusable(path.display().to_string(), error.to_string());
+    let text = std::fs::read(&path).map_err(|error| unusable(&error))?;
+    let certificates: Vec<CertificateDer<'_>> = CertificateDer::pem_slice_iter(&text).filter_map(Result::ok).collect();
+    let mut store = RootCertStore::empty();
+    let (added, _) = store.add_parsable_certificates(certificates);
+    if added == 0 {
+        return Err(unusable(&"holds no certificate"));
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| unusable(&error))?
+        .with_root_certificates(store)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}
