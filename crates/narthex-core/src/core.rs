@@ -109,7 +109,9 @@ impl Core {
 
     /// [`Core::open`] on a database that is open already.
     pub async fn start(db: Db, options: CoreOptions) -> Result<Arc<Self>> {
-        let CoreOptions { master_key, clock, random, migrate, key_pairs, dns, mailer, outbound, test_user_limit, .. } = options;
+        let CoreOptions {
+            master_key, clock, random, migrate, key_pairs, dns, mailer, outbound, test_user_limit, ..
+        } = options;
         let schema = Schema::new();
         if migrate {
             db.migrate(&schema.migrations()).await?;

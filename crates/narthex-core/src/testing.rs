@@ -25,6 +25,7 @@ use crate::keys::{self, KeyPairs};
 use crate::mailer::{Failure, MailError, Mailer, Message, Sending, SmtpServer};
 use crate::memberships::{self, Addition, Provisioning, Subject};
 use crate::organizations::{self, NewOrganization};
+use crate::outbound::{self, Answering, Outbound, Request};
 use crate::roles::{self, NewRole, Reference, Scope};
 use crate::schema::Schema;
 use crate::seal::{MasterKeySource, Secret};
@@ -52,6 +53,8 @@ pub struct TestCore {
     pub prd_client: SeededClient,
     /// The mails it has sent.
     pub mails: Arc<RecordingMailer>,
+    /// The requests it has sent.
+    pub calls: Arc<RecordingOutbound>,
 }
 
 impl TestCore {
@@ -64,7 +67,10 @@ impl TestCore {
     pub async fn on(database: TestDb) -> Result<Self> {
         let mails = Arc::new(RecordingMailer::default());
         let mailer: Arc<dyn Mailer> = mails.clone();
-        let core = Core::start(database.db(), CoreOptions { mailer, ..options(&database, MASTER_KEY) }).await?;
+        let calls = Arc::new(RecordingOutbound::default());
+        let outbound: Arc<dyn Outbound> = calls.clone();
+        let options = CoreOptions { mailer, outbound, ..options(&database, MASTER_KEY) };
+        let core = Core::start(database.db(), options).await?;
         let seeded = seed::first_start(
             &core,
             FirstStart {
@@ -88,6 +94,7 @@ impl TestCore {
             core,
             database,
             mails,
+            calls,
         })
     }
 
@@ -96,7 +103,8 @@ impl TestCore {
     pub async fn second_node(&self) -> Result<Arc<Core>> {
         let db = Db::open(self.database.options()).await?;
         let mailer: Arc<dyn Mailer> = self.mails.clone();
-        Core::start(db, CoreOptions { mailer, ..options(&self.database, MASTER_KEY) }).await
+        let outbound: Arc<dyn Outbound> = self.calls.clone();
+        Core::start(db, CoreOptions { mailer, outbound, ..options(&self.database, MASTER_KEY) }).await
     }
 }
 
@@ -105,6 +113,33 @@ impl Deref for TestCore {
 
     fn deref(&self) -> &Core {
         &self.core
+    }
+}
+
+/// Takes every request and keeps it. The other side answers 200 with an empty body, or as it is told.
+#[derive(Debug, Default)]
+pub struct RecordingOutbound {
+    sent: Mutex<Vec<Request>>,
+    status: Mutex<Option<u16>>,
+}
+
+impl RecordingOutbound {
+    /// Every request so far, oldest first.
+    pub fn sent(&self) -> Vec<Request> {
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// From now on every answer has this status.
+    pub fn answer(&self, status: u16) {
+        *self.status.lock().unwrap_or_else(PoisonError::into_inner) = Some(status);
+    }
+}
+
+impl Outbound for RecordingOutbound {
+    fn send(&self, request: Request) -> Answering<'_> {
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner).push(request);
+        let status = self.status.lock().unwrap_or_else(PoisonError::into_inner).unwrap_or(200);
+        Box::pin(async move { Ok(outbound::Answer { status, headers: Vec::new(), body: Vec::new() }) })
     }
 }
 

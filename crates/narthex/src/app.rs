@@ -12,6 +12,7 @@ use narthex_core::core::CoreOptions;
 use narthex_core::dns::Dns;
 use narthex_core::keys::KeyPairs;
 use narthex_core::mailer::{Mailer, NoMailer};
+use narthex_core::outbound::Outbound;
 use narthex_core::seal::{MasterKey as CoreMasterKey, MasterKeySource};
 use narthex_core::{Clock, Core, Error, Random, jobs};
 use narthex_rpc::Rpcs;
@@ -29,7 +30,7 @@ use crate::listen::tls::Certificates;
 use crate::listen::{Door, Listener, Timeouts};
 use crate::metrics::Metrics;
 use crate::server::Server;
-use crate::{admin, dns, services};
+use crate::{admin, dns, outbound, services};
 
 /// How long requests in flight may take once the listeners are closed.
 const DRAIN_LIMIT: Duration = Duration::from_secs(30);
@@ -95,6 +96,8 @@ pub struct AppOptions {
     pub dns: Option<Arc<dyn Dns>>,
     /// Who takes mails; nobody, if nobody else. `narthex dev` keeps them in its mailbox.
     pub mailer: Option<Arc<dyn Mailer>>,
+    /// Who sends requests to servers of the customers'; the guarded client, if nobody else.
+    pub outbound: Option<Arc<dyn Outbound>>,
 }
 
 impl AppOptions {
@@ -108,6 +111,7 @@ impl AppOptions {
             key_pairs: KeyPairs::Generated,
             dns: None,
             mailer: None,
+            outbound: None,
         }
     }
 }
@@ -386,6 +390,8 @@ pub async fn open_core(
         key_pairs: options.key_pairs.clone(),
         dns: options.dns.clone().unwrap_or_else(dns::system),
         mailer: options.mailer.clone().unwrap_or_else(|| Arc::new(NoMailer)),
+        // Only a developer's own server calls its own machine.
+        outbound: options.outbound.clone().unwrap_or_else(|| outbound::client(matches!(options.mode, Mode::Dev(_)))),
         ..CoreOptions::new(database_url, master_key)
     };
     Core::open(core).await.map_err(open_failure)

@@ -16,6 +16,7 @@ mod login;
 pub mod metrics;
 mod metrics_page;
 pub mod oauth;
+pub mod outbound;
 pub mod pages;
 pub mod reply;
 mod seeding;

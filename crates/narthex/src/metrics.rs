@@ -16,6 +16,11 @@ use crate::limits::Scope;
 pub enum Route {
     Token,
     Register,
+    ResourceToken,
+    UserInfo,
+    Introspect,
+    Revoke,
+    Logout,
     Keys,
     OpenIdConfiguration,
     OAuthMetadata,
@@ -37,9 +42,14 @@ pub enum Route {
 }
 
 impl Route {
-    const ALL: [Self; 20] = [
+    const ALL: [Self; 25] = [
         Self::Token,
         Self::Register,
+        Self::ResourceToken,
+        Self::UserInfo,
+        Self::Introspect,
+        Self::Revoke,
+        Self::Logout,
         Self::Keys,
         Self::OpenIdConfiguration,
         Self::OAuthMetadata,
@@ -65,6 +75,11 @@ impl Route {
         match self {
             Self::Token => "/oauth/token",
             Self::Register => "/api/v1/resources/{res_id}/clients:register",
+            Self::ResourceToken => "/resources/{resource_id}/oauth/token",
+            Self::UserInfo => "/userinfo",
+            Self::Introspect => "/oauth/introspect",
+            Self::Revoke => "/revoke",
+            Self::Logout => "/oidc/logout",
             Self::Keys => "/keys",
             Self::OpenIdConfiguration => "/.well-known/openid-configuration",
             Self::OAuthMetadata => "/.well-known/oauth-authorization-server",

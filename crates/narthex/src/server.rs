@@ -101,9 +101,22 @@ impl Server {
                 let resource = oauth::registration_resource(&path).and_then(ResourceId::parse);
                 oauth::register(&self.state, environment, resource, request, client).await
             }
+            // Boxed: asked for less often than the one above, and larger.
+            (Route::ResourceToken, Some(environment)) => {
+                Box::pin(oauth::resource_token(&self.state, environment, request, client)).await
+            }
+            (Route::UserInfo, Some(environment)) => {
+                Box::pin(oauth::userinfo(&self.state, environment, request, client)).await
+            }
+            (Route::Introspect, Some(environment)) => {
+                Box::pin(oauth::introspect(&self.state, environment, request, client)).await
+            }
+            (Route::Revoke, Some(environment)) => {
+                Box::pin(oauth::revoke(&self.state, environment, request, client)).await
+            }
             (Route::Keys, Some(environment)) => oauth::keys(&self.state.core, environment, request.method()).await,
             (Route::OpenIdConfiguration | Route::OAuthMetadata, Some(environment)) => {
-                oauth::discovery(environment, request.method()).await
+                oauth::discovery(&self.state.core, environment, request.method()).await
             }
             (Route::Healthz, _) => get_only(&request).unwrap_or_else(health::healthz),
             (Route::Readyz, _) => match get_only(&request) {
@@ -115,7 +128,8 @@ impl Server {
             (Route::Uploads, Some(environment)) => uploads::serve(&self.state.core, environment, request).await,
             (Route::Dev, Some(_)) => dev::serve(&self.state, request, peer).await,
             (
-                Route::Authorize
+                Route::Logout
+                | Route::Authorize
                 | Route::ResourceAuthorize
                 | Route::LoginPages
                 | Route::MagicLink
@@ -259,6 +273,10 @@ fn route(path: &str, door: Door) -> Option<Route> {
     let path = if path.contains("//") { Cow::Owned(single_slashes(path)) } else { Cow::Borrowed(path) };
     match &*path {
         "/oauth/token" => Some(Route::Token),
+        "/userinfo" => Some(Route::UserInfo),
+        "/oauth/introspect" => Some(Route::Introspect),
+        "/revoke" => Some(Route::Revoke),
+        "/oidc/logout" => Some(Route::Logout),
         "/keys" | "/.well-known/jwks.json" => Some(Route::Keys),
         "/.well-known/openid-configuration" => Some(Route::OpenIdConfiguration),
         "/.well-known/oauth-authorization-server" => Some(Route::OAuthMetadata),
@@ -273,6 +291,7 @@ fn route(path: &str, door: Door) -> Option<Route> {
         path if path.starts_with("/magicLink/") => Some(Route::MagicLink),
         path if path.starts_with("/invite/") => Some(Route::Invitation),
         path if path.starts_with("/ui/profile/") => Some(Route::Profile),
+        path if path.starts_with("/resources/") && path.ends_with("/oauth/token") => Some(Route::ResourceToken),
         path if path.starts_with("/resources/") && path.ends_with("/oauth/authorize") => Some(Route::ResourceAuthorize),
         path if path.starts_with(health::GRPC_PREFIX) => Some(Route::GrpcHealth),
         path if door.is_dev() && (path == "/dev" || path.starts_with("/dev/")) => Some(Route::Dev),

@@ -96,4 +96,3 @@ pub async fn user_info(
     }
     Ok(Err(refusal))
 }
-

@@ -212,10 +212,7 @@ async fn end(
         return Err(invalid_grant("the token was issued to another client"));
     }
     let now = core.clock.now();
-    let bump = core
-        .db
-        .write_for(share(environment.id), async move |tx| store::revoke(tx, grant, now).await)
-        .await?;
+    let bump = core.db.write_for(share(environment.id), async move |tx| store::revoke(tx, grant, now).await).await?;
     core.caches.apply(bump);
     Ok(())
 }

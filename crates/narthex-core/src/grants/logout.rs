@@ -12,7 +12,7 @@ use crate::environments::Environment;
 use crate::error::Result;
 use crate::events::Actor;
 use crate::ids::EnvId;
-use crate::login::placeholder;
+use crate::login::{encode, placeholder};
 use crate::organizations;
 use crate::sessions::{self, Session};
 use crate::tokens;
@@ -95,7 +95,9 @@ async fn target(
     request: &Logout,
     is_asked: bool,
 ) -> Result<LoggedOut> {
-    let here = || LoggedOut::Here(Some(client.initiate_login_uri.clone()).filter(|uri| !uri.is_empty() && !uri.contains("{{")));
+    let here = || {
+        LoggedOut::Here(Some(client.initiate_login_uri.clone()).filter(|uri| !uri.is_empty() && !uri.contains("{{")))
+    };
     let Some(uri) = request.redirect_uri.as_deref().filter(|_| is_asked) else { return Ok(here()) };
     let organization = match request.session.as_ref().and_then(|session| session.organization) {
         Some(id) => {
@@ -110,20 +112,11 @@ async fn target(
         return Ok(LoggedOut::Astray("invalid_redirect_uri", "the post_logout_redirect_uri is not registered"));
     }
     Ok(LoggedOut::At(match &request.state {
-        Some(state) => format!("{uri}{}state={}", if uri.contains('?') { '&' } else { '?' }, encode(state)),
+        Some(state) => {
+            let mut location = format!("{uri}{}state=", if uri.contains('?') { '&' } else { '?' });
+            encode(state, &mut location);
+            location
+        }
         None => uri.to_owned(),
     }))
-}
-
-/// `application/x-www-form-urlencoded`, with `%20` for a space, which every reader takes.
-fn encode(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            out.push(char::from(byte));
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    out
 }

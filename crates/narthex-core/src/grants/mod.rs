@@ -16,8 +16,8 @@ mod token;
 pub use bearer::{BearerRefusal, user_info};
 pub use client::Presented;
 pub use exchange::{CodeExchange, exchange};
-pub use logout::{LoggedOut, Logout, log_out};
 pub use introspect::{TokenRequest, introspect, revoke};
+pub use logout::{LoggedOut, Logout, log_out};
 pub use refresh::{Refresh, refresh};
 
 use narthex_db::{Tx, p};

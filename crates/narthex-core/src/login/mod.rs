@@ -233,7 +233,7 @@ fn with_query(uri: &str, pairs: &[(&str, Option<&str>)]) -> String {
 }
 
 /// Percent-encodes everything but the unreserved characters (RFC 3986 §2.3).
-fn encode(value: &str, into: &mut String) {
+pub(crate) fn encode(value: &str, into: &mut String) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     for byte in value.bytes() {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {

@@ -7,8 +7,8 @@ use std::slice::Iter;
 use narthex_db::{DbError, FromRow, Row, Tx, p};
 use serde_json::{Value, json};
 
-use super::{bump, notice};
 use super::details::{COLUMNS, Details, Status, Stored, data, load};
+use super::{bump, notice};
 use crate::cache::{self, Bump};
 use crate::clock::Timestamp;
 use crate::core::Core;

@@ -191,7 +191,8 @@ pub async fn issue_client_credentials(
         custom_claims: client.custom_claims.iter().map(|claim| (claim.key.clone(), claim.value.clone())).collect(),
         ..AccessClaims::default()
     };
-    let (access_token, claims) = sign_access(core, environment, lifetime(client, resource.as_ref(), environment), claims).await?;
+    let (access_token, claims) =
+        sign_access(core, environment, lifetime(client, resource.as_ref(), environment), claims).await?;
     let left = claims.exp.saturating_mul(1_000_000) - core.clock.real_now().0;
     Ok(IssuedToken { access_token, expires_in: left.div_euclid(1_000_000), scope, id_token: None, refresh_token: None })
 }

@@ -2,8 +2,10 @@
 
 mod api_tokens;
 mod applications;
+mod bearers;
 mod cache;
 mod callers;
+mod claims;
 mod clients;
 mod connections;
 mod consents;
@@ -22,6 +24,7 @@ mod invitations;
 mod jobs;
 mod keys;
 mod logins;
+mod logouts;
 mod machines;
 mod memberships;
 mod node;

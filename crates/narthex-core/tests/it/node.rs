@@ -26,6 +26,7 @@ pub fn credentials(client_id: &str, secret: &str) -> ClientCredentials {
         audience: None,
         resource: None,
         address: None,
+        at: None,
     }
 }
 

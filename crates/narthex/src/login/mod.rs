@@ -5,6 +5,7 @@ mod authorize;
 pub mod cookies;
 mod invitation;
 mod link;
+mod logout;
 mod look;
 mod pages;
 mod profile;
@@ -51,6 +52,7 @@ pub async fn serve(
     let answer = match route {
         Route::Authorize => authorize::serve(&visit, None).await,
         Route::ResourceAuthorize => authorize::of_resource(&visit).await,
+        Route::Logout => logout::serve(&visit).await,
         Route::MagicLink => link::serve(&visit).await,
         Route::Invitation => invitation::serve(&visit).await,
         Route::Profile => profile::serve(&visit).await,

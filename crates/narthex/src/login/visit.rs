@@ -45,6 +45,8 @@ pub struct Visit {
     pub visitor: Visitor,
     /// Whether a POST comes from a page of this very origin.
     pub is_own: bool,
+    /// Whether the browser shows the answer as a page, as far as it says.
+    pub is_navigation: bool,
     languages: String,
 }
 
@@ -77,6 +79,7 @@ impl Visit {
             cookies: Cookies::of(&parts.headers),
             visitor: Visitor { device },
             is_own: is_own(&parts.headers, &host),
+            is_navigation: parts.headers.get("sec-fetch-dest").is_none_or(|dest| dest == "document"),
             languages: text(header::ACCEPT_LANGUAGE).unwrap_or_default().to_owned(),
             method: parts.method,
         })

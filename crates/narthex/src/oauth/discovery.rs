@@ -2,10 +2,13 @@
 //! is built from the registered origin, never from the Host of the request.
 
 use narthex_core::environments::Environment;
+use narthex_core::scopes::Scope;
 use serde_json::{Value, json};
 
 /// The metadata document; the same body at both well-known paths.
-pub fn document(environment: &Environment) -> Value {
+pub fn document(environment: &Environment, own: &[Scope]) -> Value {
+    let own = own.iter().filter(|scope| scope.enabled).map(|scope| scope.name.as_str());
+    let scopes: Vec<&str> = ["openid", "profile", "email", "offline_access"].into_iter().chain(own).collect();
     let at = |path: &str| format!("{}{path}", environment.origin);
     json!({
         "issuer": environment.origin,
@@ -21,7 +24,7 @@ pub fn document(environment: &Environment) -> Value {
         "grant_types_supported": ["authorization_code", "client_credentials", "refresh_token"],
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["RS256"],
-        "scopes_supported": ["openid", "profile", "email", "offline_access"],
+        "scopes_supported": scopes,
         "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
         "code_challenge_methods_supported": ["S256"],
         "prompt_values_supported": ["none", "login", "create", "select_account", "consent"],

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
+use narthex_core::{Error, Kind};
 use serde::Serialize;
 
 use super::no_store;
@@ -36,6 +37,16 @@ impl OAuthError {
     /// A client that did not authenticate.
     pub fn invalid_client(description: impl Into<String>, basic: bool) -> Self {
         Self { challenge: basic, ..Self::new(StatusCode::UNAUTHORIZED, "invalid_client", description) }
+    }
+
+    /// An error of this server's own. What it was goes to the log only.
+    pub fn failed(error: &Error) -> Self {
+        tracing::error!(?error, "an OAuth request failed");
+        if error.kind() == Kind::Unavailable {
+            let text = "temporarily unavailable, retry";
+            return Self::new(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", text);
+        }
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", "internal error")
     }
 
     /// Too many requests.

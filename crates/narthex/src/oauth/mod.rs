@@ -1,22 +1,27 @@
 //! The OAuth and OpenID Connect endpoints.
 
 mod client_auth;
+mod cors;
 mod discovery;
 mod error;
 pub mod form;
 mod register;
+mod introspection;
 mod token;
+mod userinfo;
 
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use narthex_core::environments::Environment;
-use narthex_core::{Core, keys};
+use narthex_core::{Core, keys, scopes};
 
 pub use discovery::document as discovery_document;
 pub use error::OAuthError;
 pub use register::{resource as registration_resource, serve as register};
-pub use token::serve as token;
+pub use introspection::{introspect, revoke};
+pub use token::{serve as token, serve_resource as resource_token};
+pub use userinfo::serve as userinfo;
 
 use crate::reply::{self, Body};
 
@@ -44,8 +49,14 @@ pub async fn keys(core: &Core, environment: &Environment, method: &Method) -> Re
 }
 
 /// `GET /.well-known/openid-configuration` and `/.well-known/oauth-authorization-server`.
-pub async fn discovery(environment: &Environment, method: &Method) -> Response<Body> {
-    open_document(method, async { reply::value(StatusCode::OK, &discovery::document(environment)) }).await
+pub async fn discovery(core: &Core, environment: &Environment, method: &Method) -> Response<Body> {
+    open_document(method, async {
+        match scopes::list(core, environment.id).await {
+            Ok(own) => reply::value(StatusCode::OK, &discovery::document(environment, &own)),
+            Err(error) => OAuthError::failed(&error).response(),
+        }
+    })
+    .await
 }
 
 /// A document that any origin may read and any cache may keep for minutes, not days (oauth-oidc reference §1).

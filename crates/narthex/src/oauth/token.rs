@@ -9,11 +9,13 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use narthex_core::environments::Environment;
 use narthex_core::grants::{self, CodeExchange, Refresh};
+use narthex_core::ids::ResourceId;
 use narthex_core::seal::Secret;
 use narthex_core::tokens::{self, ClientCredentials, IssuedToken, TokenError};
 use serde::Serialize;
 
 use super::client_auth::{self, Presented};
+use super::cors::Readers;
 use super::error::OAuthError;
 use super::form::Form;
 use super::no_store;
@@ -31,7 +33,44 @@ pub async fn serve(
     request: Request<Incoming>,
     client_address: IpAddr,
 ) -> Response<Body> {
-    match exchange(state, environment, request, client_address).await {
+    // Programs name no origin, and need no answer about it.
+    if !request.headers().contains_key(header::ORIGIN) {
+        return answer(state, environment, request, client_address, None).await;
+    }
+    let readers = Readers::of(&state.core, environment, request.headers()).await;
+    if request.method() == Method::OPTIONS {
+        return readers.preflight("POST");
+    }
+    readers.admit(answer(state, environment, request, client_address, None).await)
+}
+
+/// The same at a resource's own endpoint, where browsers of MCP clients come from anywhere (mcp-auth reference §11).
+pub async fn serve_resource(
+    state: &State,
+    environment: &Arc<Environment>,
+    request: Request<Incoming>,
+    client_address: IpAddr,
+) -> Response<Body> {
+    if request.method() == Method::OPTIONS {
+        return Readers::Anyone.preflight("POST");
+    }
+    let path = request.uri().path().trim_start_matches('/');
+    let id = path.split('/').filter(|segment| !segment.is_empty()).nth(1).and_then(ResourceId::parse);
+    let response = match id {
+        Some(id) => answer(state, environment, request, client_address, Some(id)).await,
+        None => OAuthError::new(StatusCode::NOT_FOUND, "invalid_request", "there is no such resource").response(),
+    };
+    Readers::Anyone.admit(response)
+}
+
+async fn answer(
+    state: &State,
+    environment: &Arc<Environment>,
+    request: Request<Incoming>,
+    client_address: IpAddr,
+    resource: Option<ResourceId>,
+) -> Response<Body> {
+    match exchange(state, environment, request, client_address, resource).await {
         Ok(token) => {
             state.metrics.token(true);
             success(&token)
@@ -43,18 +82,16 @@ pub async fn serve(
     }
 }
 
-async fn exchange(
+/// The form of a request that only programs send, and its headers.
+pub(super) async fn form_of(
     state: &State,
-    environment: &Arc<Environment>,
+    environment: &Environment,
     request: Request<Incoming>,
     client_address: IpAddr,
-) -> Result<IssuedToken, OAuthError> {
+) -> Result<(HeaderMap, Form), OAuthError> {
     if request.method() != Method::POST {
-        return Err(OAuthError::new(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "invalid_request",
-            "the token endpoint takes POST",
-        ));
+        let text = "this endpoint takes POST";
+        return Err(OAuthError::new(StatusCode::METHOD_NOT_ALLOWED, "invalid_request", text));
     }
     let address = (environment.id, limits::address_key(client_address));
     state.limiter.admit(Scope::TokenPerIp, address).map_err(|exceeded| limited(state, Scope::TokenPerIp, &exceeded))?;
@@ -62,7 +99,17 @@ async fn exchange(
         return Err(OAuthError::invalid_request("the content type must be application/x-www-form-urlencoded"));
     }
     let (head, body) = request.into_parts();
-    let form = read(body).await?;
+    Ok((head.headers, read(body).await?))
+}
+
+async fn exchange(
+    state: &State,
+    environment: &Arc<Environment>,
+    request: Request<Incoming>,
+    client_address: IpAddr,
+    resource: Option<ResourceId>,
+) -> Result<IssuedToken, OAuthError> {
+    let (headers, form) = form_of(state, environment, request, client_address).await?;
     let grant_type = form.get("grant_type").ok_or_else(|| OAuthError::invalid_request("grant_type is missing"))?;
     let grant = match grant_type {
         "client_credentials" => Grant::ClientCredentials,
@@ -76,13 +123,13 @@ async fn exchange(
             ));
         }
     };
-    let client = client_auth::present(&head.headers, &form)?;
+    let client = client_auth::present(&headers, &form)?;
     let basic = client.basic;
     // Asked before, counted after: a stranger who knows a client's id, which is public, cannot use up its allowance.
     let bucket = (environment.id, client.client_id.clone());
     let check = state.limiter.check(Scope::TokenPerClient, &bucket);
     check.map_err(|exceeded| limited(state, Scope::TokenPerClient, &exceeded))?;
-    let issued = issue(state, environment, grant, client, &form, client_address)
+    let issued = issue(state, environment, grant, client, &form, client_address, resource)
         .await
         .map_err(|error| refused(&error, basic))?;
     // This token is made; if the bucket is empty now, the next one has to wait.
@@ -104,6 +151,7 @@ async fn issue(
     client: Presented,
     form: &Form,
     client_address: IpAddr,
+    at: Option<ResourceId>,
 ) -> Result<IssuedToken, TokenError> {
     let text = |name| form.get(name).map(str::to_owned);
     let secret = |name| Secret::new(form.get(name).unwrap_or_default().to_owned());
@@ -111,7 +159,7 @@ async fn issue(
     let client_secret = client_secret.map(Secret::new);
     let core = &state.core;
     let client =
-        |client_id, secret| grants::Presented { client_id, secret, address: Some(client_address), resource: None };
+        |client_id, secret| grants::Presented { client_id, secret, address: Some(client_address), resource: at };
     match grant {
         Grant::ClientCredentials => {
             let credentials = ClientCredentials {
@@ -121,6 +169,7 @@ async fn issue(
                 audience: text("audience"),
                 resource: text("resource"),
                 address: Some(client_address),
+                at,
             };
             tokens::issue_client_credentials(core, environment, credentials).await
         }
@@ -148,7 +197,7 @@ async fn issue(
 }
 
 /// The core's refusal as this endpoint shows it. Causes go to the log only.
-fn refused(error: &TokenError, basic: bool) -> OAuthError {
+pub(super) fn refused(error: &TokenError, basic: bool) -> OAuthError {
     if let Some(cause) = &error.cause {
         tracing::error!(?cause, "a token request failed");
     }
@@ -164,12 +213,12 @@ fn limited(state: &State, scope: Scope, exceeded: &Exceeded) -> OAuthError {
     OAuthError::rate_limited(exceeded.retry_after_seconds)
 }
 
-fn is_form(headers: &HeaderMap) -> bool {
+pub(super) fn is_form(headers: &HeaderMap) -> bool {
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     content_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/x-www-form-urlencoded")
 }
 
-async fn read(body: Incoming) -> Result<Form, OAuthError> {
+pub(super) async fn read(body: Incoming) -> Result<Form, OAuthError> {
     let too_large =
         |_| OAuthError::new(StatusCode::PAYLOAD_TOO_LARGE, "invalid_request", "the body is too large or broke off");
     let bytes = Limited::new(body, BODY_LIMIT).collect().await.map_err(too_large)?.to_bytes();

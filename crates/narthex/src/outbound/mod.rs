@@ -69,11 +69,12 @@ impl GuardedClient {
         if !target.tls {
             return send(stream, &target, request).await;
         }
-        let config = self.roots.config().map_err(|error| OutboundError::Failed(error.to_string()))?;
+        let config = self.roots.config().map_err(OutboundError::Failed)?;
         let name = ServerName::try_from(target.host.clone())
             .map_err(|_| OutboundError::Refused("the URL's host is malformed"))?;
         let stream = TlsConnector::from(config).connect(name, stream).await;
-        send(stream.map_err(|error| OutboundError::Failed(format!("no TLS connection: {error}")))?, &target, request).await
+        send(stream.map_err(|error| OutboundError::Failed(format!("no TLS connection: {error}")))?, &target, request)
+            .await
     }
 }
 
@@ -150,8 +151,8 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let failed = |error: hyper::Error| OutboundError::Failed(format!("no answer: {error}"));
-    let method = Method::from_bytes(request.method.as_bytes())
-        .map_err(|_| OutboundError::Refused("the method is malformed"))?;
+    let method =
+        Method::from_bytes(request.method.as_bytes()).map_err(|_| OutboundError::Refused("the method is malformed"))?;
     let mut message = http::Request::builder()
         .method(method)
         .uri(&target.path)

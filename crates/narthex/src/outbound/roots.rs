@@ -16,24 +16,13 @@ const BUNDLES: [&str; 5] = [
     "/etc/ssl/cert.pem",
 ];
 
-/// What went wrong with them.
-#[derive(Debug, thiserror::Error)]
-pub enum RootsError {
-    /// None found.
-    #[error("this machine has no list of certificate authorities (install ca-certificates, or set SSL_CERT_FILE)")]
-    Missing,
-    /// Found, and not usable.
-    #[error("{0}: {1}")]
-    Unusable(String, String),
-}
-
 /// A TLS configuration that is made once.
 #[derive(Default)]
 pub struct Roots(OnceLock<Arc<ClientConfig>>);
 
 impl Roots {
     /// The configuration. A failure is not kept: the list may be installed while the server runs.
-    pub fn config(&self) -> Result<Arc<ClientConfig>, RootsError> {
+    pub fn config(&self) -> Result<Arc<ClientConfig>, String> {
         if let Some(config) = self.0.get() {
             return Ok(Arc::clone(config));
         }
@@ -42,11 +31,13 @@ impl Roots {
     }
 }
 
-fn load() -> Result<ClientConfig, RootsError> {
+fn load() -> Result<ClientConfig, String> {
     let named = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
     let path = named.or_else(|| BUNDLES.iter().map(PathBuf::from).find(|path| path.exists()));
-    let path = path.ok_or(RootsError::Missing)?;
-    let unusable = |error: &dyn std::fmt::Display| RootsError::Unusable(path.display().to_string(), error.to_string());
+    let path = path.ok_or(
+        "this machine has no list of certificate authorities: install ca-certificates, or name one with SSL_CERT_FILE",
+    )?;
+    let unusable = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
     let text = std::fs::read(&path).map_err(|error| unusable(&error))?;
     let certificates: Vec<CertificateDer<'_>> = CertificateDer::pem_slice_iter(&text).filter_map(Result::ok).collect();
     let mut store = RootCertStore::empty();

@@ -42,7 +42,12 @@ async fn mistake_12_this_machine_is_called_for_development_on_a_developers_machi
     assert!(answer.is_success());
     assert!(GuardedClient::new(true).send(request(format!("http://localhost:{port}/"))).await.is_ok());
     for (is_local, for_development) in [(true, false), (false, true), (false, false)] {
-        for url in [&url, &format!("https://127.0.0.1:{port}/"), &format!("https://localhost:{port}/"), &format!("https://[::1]:{port}/")] {
+        for url in [
+            &url,
+            &format!("https://127.0.0.1:{port}/"),
+            &format!("https://localhost:{port}/"),
+            &format!("https://[::1]:{port}/"),
+        ] {
             let request = Request { for_development, ..request(url.clone()) };
             let error = GuardedClient::new(is_local).send(request).await.expect_err("refused");
             assert!(refused(&error), "{is_local} {for_development} {url}: {error:?}");
@@ -66,7 +71,10 @@ async fn mistake_12_urls_that_hide_where_they_lead_are_refused() {
         String::new(),
     ] {
         let error = client.send(request(url.clone())).await.expect_err("refused");
-        assert!(refused(&error) || matches!(&error, OutboundError::Failed(text) if text.contains("resolved")), "{url}: {error:?}");
+        assert!(
+            refused(&error) || matches!(&error, OutboundError::Failed(text) if text.contains("resolved")),
+            "{url}: {error:?}"
+        );
     }
 }
 

@@ -327,6 +327,7 @@ impl Harness {
             audience: None,
             resource: None,
             address: None,
+            at: None,
         };
         let issued = tokens::issue_client_credentials(core, environment, credentials).await.expect("a token");
         (client.client_id, issued.access_token)
