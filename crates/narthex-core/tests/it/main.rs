@@ -37,6 +37,7 @@ mod people;
 mod permissions;
 mod portal_links;
 mod races;
+mod resource_tokens;
 mod resources;
 mod revocation;
 mod role_deletion;
