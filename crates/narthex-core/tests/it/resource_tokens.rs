@@ -221,7 +221,7 @@ narthex_db::on_each_engine! { &Schema::new().migrations();
             login.f.core().clock.advance(Duration::from_secs(3_500));
             token = refresh(&login, &agent, &token, None).await.expect("each lives an hour").refresh_token.unwrap();
         }
-        login.f.core().clock.advance(Duration::from_secs(3_600));
+        login.f.core().clock.advance(Duration::from_hours(1));
         assert_invalid_grant(refresh(&login, &agent, &token, None).await, "an hour old");
         let token = exchange(&login, &agent, None, &authorization, None).await.unwrap().refresh_token.unwrap();
         sessions::end(login.f.core(), login.f.env(), &login.f.by, login.session, None).await.unwrap();

@@ -18,7 +18,7 @@ async fn server(answer: &'static str) -> u16 {
                 assert!(read > 0);
                 stream.write_all(answer.as_bytes()).await.ok();
                 if answer.is_empty() {
-                    tokio::time::sleep(Duration::from_secs(60)).await;
+                    tokio::time::sleep(Duration::from_mins(1)).await;
                 }
             });
         }
