@@ -5,8 +5,8 @@ mod cors;
 mod discovery;
 mod error;
 pub mod form;
-mod register;
 mod introspection;
+mod register;
 mod token;
 mod userinfo;
 
@@ -18,8 +18,8 @@ use narthex_core::{Core, keys, scopes};
 
 pub use discovery::document as discovery_document;
 pub use error::OAuthError;
-pub use register::{resource as registration_resource, serve as register};
 pub use introspection::{introspect, revoke};
+pub use register::{resource as registration_resource, serve as register};
 pub use token::{serve as token, serve_resource as resource_token};
 pub use userinfo::serve as userinfo;
 
