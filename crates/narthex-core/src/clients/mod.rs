@@ -243,6 +243,8 @@ pub struct NewClient {
     pub name: String,
     /// Allowed callbacks.
     pub post_login_uris: Vec<String>,
+    /// Where a logout may lead.
+    pub post_logout_redirect_uris: Vec<String>,
     /// Registered scopes.
     pub scopes: Vec<String>,
     /// `aud` of its own tokens.
@@ -263,6 +265,7 @@ impl NewClient {
             organization: None,
             name: name.into(),
             post_login_uris: Vec::new(),
+            post_logout_redirect_uris: Vec::new(),
             scopes: Vec::new(),
             audience: Vec::new(),
             custom_claims: Vec::new(),
@@ -305,7 +308,7 @@ impl NewClient {
             audience: self.audience,
             custom_claims: self.custom_claims,
             post_login_uris: self.post_login_uris,
-            post_logout_redirect_uris: Vec::new(),
+            post_logout_redirect_uris: self.post_logout_redirect_uris,
             back_channel_logout_uris: Vec::new(),
             initiate_login_uri: String::new(),
             ip_allowlist: None,

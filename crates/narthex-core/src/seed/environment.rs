@@ -33,8 +33,8 @@ const PERMISSIONS: [(&str, &str, bool); 12] = [
     ("sk_org_session_policy_manage", "View and change the organization's session policy", false),
 ];
 
-/// Callbacks of a development environment before anyone registers one.
-const DEV_CALLBACKS: [&str; 2] = ["http://localhost:*/*", "http://127.0.0.1:*/*"];
+/// Where the logins and logouts of a development environment may lead before anyone registers an address.
+const LOCAL_ADDRESSES: [&str; 2] = ["http://localhost:*/*", "http://127.0.0.1:*/*"];
 
 /// The organization that every DEV environment has from the start.
 const TEST_ORGANIZATION: &str = "Test Organization";
@@ -69,10 +69,12 @@ impl EnvironmentSeed {
         let data_key = NewDataKey::generate(core, environment.id)?;
         let signing_key = keys::generate(core, environment.id, &data_key.key).await?;
         let is_dev = environment.kind == EnvironmentKind::Dev && !environment.is_system;
+        let local: Vec<String> = LOCAL_ADDRESSES.iter().filter(|_| is_dev).map(|&uri| uri.to_owned()).collect();
         let new = NewClient {
             client_id: client.client_id,
             is_default: true,
-            post_login_uris: DEV_CALLBACKS.iter().filter(|_| is_dev).map(|&uri| uri.to_owned()).collect(),
+            post_login_uris: local.clone(),
+            post_logout_redirect_uris: local,
             ..NewClient::new(ClientKind::Env, "Default Client")
         }
         .build(&core.ids, environment.id, environment.kind, now)?;

@@ -117,12 +117,12 @@ narthex_db::on_each_engine! { &Schema::new().migrations();
         assert_eq!(held, [("sk_org_settings_read".into(),), ("sk_org_users_read".into(),)]);
         let organizations: Vec<(String, i64)> = rows(&node, "SELECT display_name, environment_id FROM organizations").await;
         assert_eq!(organizations, [("Test Organization".to_owned(), node.dev.id.0)]);
-        let callbacks = async |environment, id: &str| clients::get(&node, environment, id).await.unwrap().unwrap().post_login_uris.clone();
-        assert_eq!(
-            callbacks(node.dev.id, &node.dev_client.client_id).await,
-            ["http://localhost:*/*", "http://127.0.0.1:*/*"]
-        );
-        assert!(callbacks(node.prd.id, &node.prd_client.client_id).await.is_empty());
+        let client = async |environment, id: &str| clients::get(&node, environment, id).await.unwrap().unwrap();
+        let (dev, prd) =
+            (client(node.dev.id, &node.dev_client.client_id).await, client(node.prd.id, &node.prd_client.client_id).await);
+        assert_eq!(dev.post_login_uris, ["http://localhost:*/*", "http://127.0.0.1:*/*"]);
+        assert_eq!(dev.post_logout_redirect_uris, dev.post_login_uris);
+        assert!(prd.post_login_uris.is_empty() && prd.post_logout_redirect_uris.is_empty());
         for (environment, client) in [(&node.dev, &node.dev_client), (&node.prd, &node.prd_client)] {
             let issued = issue(&node, environment, credentials(&client.client_id, client.secret.expose())).await.unwrap();
             assert!(caller(&node, environment, &issued.access_token).await.is_ok());
