@@ -46,6 +46,8 @@ func main() {
 		s.pagination()
 		s.refusals()
 		s.tokens()
+		s.signin()
+		s.passwordless()
 		s.slashed()
 	default:
 		fmt.Fprintln(os.Stderr, "ring core | plain | rotation | limits")

@@ -9,8 +9,10 @@ const errors = require('./errors');
 const machines = require('./machines');
 const organizations = require('./organizations');
 const pagination = require('./pagination');
+const passwordless = require('./passwordless');
 const people = require('./people');
 const sessions = require('./sessions');
+const signin = require('./signin');
 const tokens = require('./tokens');
 const { Report } = require('./report');
 
@@ -32,6 +34,8 @@ async function main(part) {
     await machines.run(report, client, url, origin);
     await domains.run(report, client);
     await sessions.run(report, client);
+    await signin.run(report, client, url, origin, clientId);
+    await passwordless.run(report, client, origin);
     await errors.run(report, client, url, clientId, secret);
     await errors.counted(report, client);
     await tokens.run(report, client, url, origin, clientId);

@@ -1,5 +1,5 @@
 'use strict';
-// Sessions as the Node SDK asks for them. Nobody has signed in here: what can be shown are empty answers and refusals.
+// Sessions as the Node SDK asks for them. Empty answers and refusals: sessions themselves are in signin.js.
 const assert = require('node:assert/strict');
 const { address, notFound, badRequest, NOBODY } = require('./people');
 

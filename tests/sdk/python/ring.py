@@ -12,8 +12,10 @@ import errors
 import machines
 import organizations
 import pagination
+import passwordless
 import people
 import sessions
+import signin
 import tokens
 from report import Report
 
@@ -38,6 +40,8 @@ def main(part):
         machines.run(report, client, url)
         domains.run(report, client)
         sessions.run(report, client)
+        signin.run(report, client, url, client_id)
+        passwordless.run(report, client)
         errors.run(report, client, url, client_id, secret)
         errors.counted(report, client, EXECUTIONS)
         tokens.run(report, client, url, client_id, secret)

@@ -1,4 +1,4 @@
-"""Sessions as the Python SDK asks for them. Nobody has signed in here: what can be shown are empty answers and refusals."""
+"""Sessions as the Python SDK asks for them. Empty answers and refusals: sessions themselves are in signin.py."""
 
 from scalekit.common.exceptions import ScalekitBadRequestException, ScalekitNotFoundException
 from scalekit.v1.organizations.organizations_pb2 import CreateOrganization

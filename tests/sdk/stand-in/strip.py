@@ -15,6 +15,7 @@ from google.protobuf import descriptor_pb2
 ROOTS = (
     "scalekit/v1/organizations/organizations.proto",
     "scalekit/v1/directories/directories.proto",
+    "scalekit/v1/auth/passwordless.proto",
     "scalekit/v1/errdetails/errdetails.proto",
 )
 GO_MODULE = "github.com/scalekit-inc/scalekit-sdk-go/v2/pkg/grpc"

@@ -21,6 +21,8 @@ public final class Main {
       Pagination.run(report, client.organizations());
       Refusals.run(report, client, url, clientId, secret);
       Tokens.run(report, client, url, clientId, secret);
+      new SignIn(report, client.authentication(), url, clientId, secret).run();
+      Passwordless.run(report, client.passwordless(), url);
       Tokens.slashed(report, url, clientId, secret);
     }
     // The channel's threads are no daemons.

@@ -30,8 +30,13 @@ const (
 type Scalekit interface {
 	Organization() Organization
 	Directory() Directory
+	Passwordless() PasswordlessService
 	GetAccessTokenClaims(ctx context.Context, accessToken string) (*AccessTokenClaims, error)
 	ValidateAccessToken(ctx context.Context, accessToken string) (bool, error)
+	GetAuthorizationUrl(redirectUri string, options AuthorizationUrlOptions) (*url.URL, error)
+	AuthenticateWithCode(ctx context.Context, code, redirectUri string, options AuthenticationOptions) (*AuthenticationResponse, error)
+	RefreshAccessToken(ctx context.Context, refreshToken string) (*TokenResponse, error)
+	GetLogoutUrl(options LogoutUrlOptions) (*url.URL, error)
 }
 
 // Error is an answer of the token or key endpoint that is not 2xx.
@@ -119,38 +124,47 @@ type AccessTokenClaims struct {
 	Scope      string   `json:"scope"`
 }
 
-func (c *client) GetAccessTokenClaims(ctx context.Context, accessToken string) (*AccessTokenClaims, error) {
+// verified checks a token's signature against the keys, which are fetched once, and decodes its claims.
+func (c *client) verified(ctx context.Context, token string, claims any) error {
 	keys := c.keys.Load()
 	if keys == nil {
 		keys = &jose.JSONWebKeySet{}
 		if err := c.send(ctx, http.MethodGet, "keys", nil, keys); err != nil {
-			return nil, err
+			return err
 		}
 		c.keys.Store(keys)
 	}
-	signed, err := jose.ParseSigned(accessToken, []jose.SignatureAlgorithm{jose.RS256})
+	signed, err := jose.ParseSigned(token, []jose.SignatureAlgorithm{jose.RS256})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	found := keys.Key(signed.Signatures[0].Header.KeyID)
 	if len(found) == 0 {
-		return nil, errors.New("no such key")
+		return errors.New("no such key")
 	}
 	payload, err := signed.Verify(found[0])
 	if err != nil {
-		return nil, err
+		return err
 	}
+	return json.Unmarshal(payload, claims)
+}
+
+func alive(expiration int64) error {
+	if expiration == 0 {
+		return errNoExpiry
+	}
+	if time.Now().Unix() >= expiration {
+		return errTokenExpired
+	}
+	return nil
+}
+
+func (c *client) GetAccessTokenClaims(ctx context.Context, accessToken string) (*AccessTokenClaims, error) {
 	claims := &AccessTokenClaims{}
-	if err := json.Unmarshal(payload, claims); err != nil {
+	if err := c.verified(ctx, accessToken, claims); err != nil {
 		return nil, err
 	}
-	if claims.Expiration == 0 {
-		return nil, errNoExpiry
-	}
-	if time.Now().Unix() >= claims.Expiration {
-		return nil, errTokenExpired
-	}
-	return claims, nil
+	return claims, alive(claims.Expiration)
 }
 
 func (c *client) ValidateAccessToken(ctx context.Context, accessToken string) (bool, error) {

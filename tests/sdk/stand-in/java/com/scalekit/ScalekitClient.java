@@ -4,6 +4,7 @@ import com.scalekit.api.AuthClient;
 import com.scalekit.api.Calls;
 import com.scalekit.api.DirectoryClient;
 import com.scalekit.api.OrganizationClient;
+import com.scalekit.api.PasswordlessClient;
 import io.grpc.ManagedChannel;
 import io.grpc.ManagedChannelBuilder;
 import java.net.URI;
@@ -18,6 +19,7 @@ public final class ScalekitClient {
   private final AuthClient authentication;
   private final OrganizationClient organizations;
   private final DirectoryClient directories;
+  private final PasswordlessClient passwordless;
 
   /** Makes a client; nothing is sent until the first call. */
   public ScalekitClient(String siteName, String clientId, String clientSecret) {
@@ -27,6 +29,7 @@ public final class ScalekitClient {
     Calls calls = new Calls(channel, authentication);
     organizations = new OrganizationClient(calls);
     directories = new DirectoryClient(calls);
+    passwordless = new PasswordlessClient(calls);
   }
 
   public AuthClient authentication() {
@@ -35,6 +38,10 @@ public final class ScalekitClient {
 
   public OrganizationClient organizations() {
     return organizations;
+  }
+
+  public PasswordlessClient passwordless() {
+    return passwordless;
   }
 
   public DirectoryClient directories() {
