@@ -48,7 +48,7 @@ impl App {
     /// A code of no step near now.
     fn wrong(&self, f: &People) -> String {
         let near: Vec<String> = (-3..=3).map(|later| self.code(f, later)).collect();
-        (0..).map(|i| format!("{i:06}")).find(|code| !near.contains(code)).expect("a code")
+        (0..1_000_000).map(|i| format!("{i:06}")).find(|code| !near.contains(code)).expect("a code")
     }
 }
 
