@@ -214,6 +214,8 @@ fn check_grant(client: &Client) -> Result<(), TokenError> {
         ClientKind::WebApp if client.disallow_api_access => {
             refused("unauthorized: API access is switched off for this client")
         }
+        // Its tokens are for its resource and for nothing else: without one there is nothing to issue.
+        ClientKind::Resource if client.resource.is_none() => refused("this client belongs to no resource"),
         _ if client.grant_types.iter().any(|grant| grant == "client_credentials") => Ok(()),
         _ => refused("client_credentials is not among the grant types of this client"),
     }

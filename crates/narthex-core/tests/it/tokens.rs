@@ -136,7 +136,7 @@ narthex_db::on_each_engine! { &Schema::new().migrations();
             let error = clients::add_secret(&node, node.dev.id, node.dev.kind, &public.client_id, "test").await.err();
             assert_eq!(error.map(|error| error.kind()), Some(Kind::FailedPrecondition), "public clients have no secrets");
         }
-        let (id, secret) = client(&node, NewClient::new(ClientKind::Resource, "MCP client")).await;
+        let (id, secret) = client(&node, NewClient::new(ClientKind::Resource, "Without a resource")).await;
         assert_eq!(refusal(&node, credentials(&id, &secret)).await, OAuthCode::UnauthorizedClient);
         assert_eq!(OAuthCode::UnauthorizedClient.status(), 400);
     }
