@@ -44,6 +44,11 @@ func main() {
 	case "core", "plain":
 		s.organizations()
 		s.pagination()
+		s.people()
+		s.access()
+		s.machines()
+		s.domains()
+		s.sessions()
 		s.refusals()
 		s.tokens()
 		s.signin()

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"reflect"
 	"strings"
 
 	"connectrpc.com/connect"
@@ -59,6 +60,25 @@ func equal[T comparable](what string, found, wanted T) error {
 	return nil
 }
 
+// same compares what has no ==, such as lists and maps.
+func same(what string, found, wanted any) error {
+	if !reflect.DeepEqual(found, wanted) {
+		return fmt.Errorf("%s is %v, expected %v", what, found, wanted)
+	}
+	return nil
+}
+
+// must gives a call's answer; if it has none, the check in which the call is made fails with the call's error.
+func must[T any](answer T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return answer
+}
+
+// failure gives a call's error alone.
+func failure[T any](_ T, err error) error { return err }
+
 func holds(condition bool, format string, values ...any) error {
 	if !condition {
 		return fmt.Errorf(format, values...)
@@ -96,4 +116,25 @@ func refused(err error, code connect.Code, errorCode, says string) error {
 		equal("error_code", info.ErrorCode, errorCode),
 		holds(strings.Contains(strings.ToLower(refusal.Message()), says), "message %q does not contain %q", refusal.Message(), says),
 	)
+}
+
+// all wants each of these errors to be a refusal with this code.
+func all(code connect.Code, errorCode, says string, errs []error) error {
+	for index, err := range errs {
+		if err := refused(err, code, errorCode, says); err != nil {
+			return fmt.Errorf("call %d: %w", index+1, err)
+		}
+	}
+	return nil
+}
+
+func notFound(errs ...error) error { return all(connect.CodeNotFound, "NOT_FOUND", "", errs) }
+
+func invalid(says string, errs ...error) error {
+	return all(connect.CodeInvalidArgument, "INVALID_ARGUMENT", says, errs)
+}
+
+// stands wants refusals by a state that does not allow the call.
+func stands(says string, errs ...error) error {
+	return all(connect.CodeFailedPrecondition, "FAILED_PRECONDITION", says, errs)
 }

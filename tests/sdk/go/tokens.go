@@ -23,8 +23,14 @@ import (
 var base64url = base64.RawURLEncoding
 
 // freshToken asks the token endpoint itself: the SDK keeps its own token to itself.
-func (s *session) freshToken() (string, error) {
-	form := url.Values{"grant_type": {"client_credentials"}, "client_id": {s.clientID}, "client_secret": {s.secret}}
+func (s *session) freshToken() (string, error) { return s.tokenOf(s.clientID, s.secret) }
+
+// tokenOf is a token of any machine client; with no scopes asked for it has all of the client's.
+func (s *session) tokenOf(clientID, secret string, scopes ...string) (string, error) {
+	form := url.Values{"grant_type": {"client_credentials"}, "client_id": {clientID}, "client_secret": {secret}}
+	if len(scopes) > 0 {
+		form.Set("scope", strings.Join(scopes, " "))
+	}
 	response, err := http.PostForm(s.url+"/oauth/token", form)
 	if err != nil {
 		return "", err

@@ -16,6 +16,14 @@ ROOTS = (
     "scalekit/v1/organizations/organizations.proto",
     "scalekit/v1/directories/directories.proto",
     "scalekit/v1/auth/passwordless.proto",
+    "scalekit/v1/auth/webauthn.proto",
+    "scalekit/v1/users/users.proto",
+    "scalekit/v1/roles/roles.proto",
+    "scalekit/v1/clients/clients.proto",
+    "scalekit/v1/tokens/tokens.proto",
+    "scalekit/v1/domains/domains.proto",
+    "scalekit/v1/sessions/sessions.proto",
+    "scalekit/v1/connections/connections.proto",
     "scalekit/v1/errdetails/errdetails.proto",
 )
 GO_MODULE = "github.com/scalekit-inc/scalekit-sdk-go/v2/pkg/grpc"
@@ -92,7 +100,7 @@ def main(source, target):
             directory = str(pathlib.PurePath(name).parent)
             file.options.Clear()
             file.options.go_package = f"{GO_MODULE}/{directory}"
-            file.options.java_package = "com.scalekit.grpc." + directory.replace("/", ".")
+            file.options.java_package = "com.scalekit.grpc." + file.package
             file.options.java_multiple_files = True
         del file.dependency[:], file.public_dependency[:], file.weak_dependency[:]
         file.dependency.extend(needed)

@@ -5,10 +5,10 @@ import static ring.Report.refused;
 
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.scalekit.api.PasswordlessClient;
-import com.scalekit.grpc.scalekit.v1.auth.SendPasswordlessRequest;
-import com.scalekit.grpc.scalekit.v1.auth.SendPasswordlessResponse;
-import com.scalekit.grpc.scalekit.v1.auth.VerifyPasswordLessRequest;
-import com.scalekit.grpc.scalekit.v1.auth.VerifyPasswordLessResponse;
+import com.scalekit.grpc.scalekit.v1.auth.passwordless.SendPasswordlessRequest;
+import com.scalekit.grpc.scalekit.v1.auth.passwordless.SendPasswordlessResponse;
+import com.scalekit.grpc.scalekit.v1.auth.passwordless.VerifyPasswordLessRequest;
+import com.scalekit.grpc.scalekit.v1.auth.passwordless.VerifyPasswordLessResponse;
 import java.net.URI;
 import java.net.http.HttpClient;
 import java.net.http.HttpRequest;

@@ -27,6 +27,15 @@ func grpcClient[T any](c *client, construct func(connect.HTTPClient, string, ...
 	return construct(http.DefaultClient, c.envURL, connect.WithGRPC(), connect.WithInterceptors(connect.UnaryInterceptorFunc(headers)))
 }
 
+// service is a generated client and whom its calls are made for.
+type service[R any] struct {
+	c    *client
+	rpcs R
+}
+
+// done drops an answer that says nothing.
+func done[R any](_ *R, err error) error { return err }
+
 // call sends one request: a failed first token request is passed over, so that the call itself says what is wrong,
 // and after UNAUTHENTICATED a token is fetched and the call is sent once more.
 func call[Q, R any](ctx context.Context, c *client, rpc func(context.Context, *connect.Request[Q]) (*connect.Response[R], error), request *Q) (*R, error) {

@@ -31,6 +31,16 @@ type Scalekit interface {
 	Organization() Organization
 	Directory() Directory
 	Passwordless() PasswordlessService
+	User() UserService
+	Role() RoleService
+	Permission() PermissionService
+	M2M() M2MService
+	Client() ClientService
+	Token() TokenService
+	Domain() Domain
+	Session() SessionService
+	WebAuthn() WebAuthnService
+	Connection() Connection
 	GetAccessTokenClaims(ctx context.Context, accessToken string) (*AccessTokenClaims, error)
 	ValidateAccessToken(ctx context.Context, accessToken string) (bool, error)
 	GetAuthorizationUrl(redirectUri string, options AuthorizationUrlOptions) (*url.URL, error)

@@ -2,9 +2,18 @@ package com.scalekit;
 
 import com.scalekit.api.AuthClient;
 import com.scalekit.api.Calls;
+import com.scalekit.api.ConnectionClient;
 import com.scalekit.api.DirectoryClient;
+import com.scalekit.api.DomainClient;
+import com.scalekit.api.M2MClient;
 import com.scalekit.api.OrganizationClient;
 import com.scalekit.api.PasswordlessClient;
+import com.scalekit.api.PermissionClient;
+import com.scalekit.api.RoleClient;
+import com.scalekit.api.SessionClient;
+import com.scalekit.api.TokenClient;
+import com.scalekit.api.UserClient;
+import com.scalekit.api.WebAuthnClient;
 import io.grpc.ManagedChannel;
 import io.grpc.ManagedChannelBuilder;
 import java.net.URI;
@@ -20,6 +29,15 @@ public final class ScalekitClient {
   private final OrganizationClient organizations;
   private final DirectoryClient directories;
   private final PasswordlessClient passwordless;
+  private final UserClient users;
+  private final RoleClient roles;
+  private final PermissionClient permissions;
+  private final M2MClient m2m;
+  private final TokenClient tokens;
+  private final DomainClient domains;
+  private final SessionClient sessions;
+  private final WebAuthnClient webAuthn;
+  private final ConnectionClient connections;
 
   /** Makes a client; nothing is sent until the first call. */
   public ScalekitClient(String siteName, String clientId, String clientSecret) {
@@ -30,6 +48,15 @@ public final class ScalekitClient {
     organizations = new OrganizationClient(calls);
     directories = new DirectoryClient(calls);
     passwordless = new PasswordlessClient(calls);
+    users = new UserClient(calls);
+    roles = new RoleClient(calls);
+    permissions = new PermissionClient(calls);
+    m2m = new M2MClient(calls);
+    tokens = new TokenClient(calls);
+    domains = new DomainClient(calls);
+    sessions = new SessionClient(calls);
+    webAuthn = new WebAuthnClient(calls);
+    connections = new ConnectionClient(calls);
   }
 
   public AuthClient authentication() {
@@ -46,5 +73,41 @@ public final class ScalekitClient {
 
   public DirectoryClient directories() {
     return directories;
+  }
+
+  public UserClient users() {
+    return users;
+  }
+
+  public RoleClient roles() {
+    return roles;
+  }
+
+  public PermissionClient permissions() {
+    return permissions;
+  }
+
+  public M2MClient m2m() {
+    return m2m;
+  }
+
+  public TokenClient tokens() {
+    return tokens;
+  }
+
+  public DomainClient domains() {
+    return domains;
+  }
+
+  public SessionClient sessions() {
+    return sessions;
+  }
+
+  public WebAuthnClient webAuthn() {
+    return webAuthn;
+  }
+
+  public ConnectionClient connections() {
+    return connections;
   }
 }

@@ -1,12 +1,12 @@
 package com.scalekit.api;
 
-import com.scalekit.grpc.scalekit.v1.auth.PasswordlessServiceGrpc;
-import com.scalekit.grpc.scalekit.v1.auth.PasswordlessServiceGrpc.PasswordlessServiceBlockingStub;
-import com.scalekit.grpc.scalekit.v1.auth.ResendPasswordlessRequest;
-import com.scalekit.grpc.scalekit.v1.auth.SendPasswordlessRequest;
-import com.scalekit.grpc.scalekit.v1.auth.SendPasswordlessResponse;
-import com.scalekit.grpc.scalekit.v1.auth.VerifyPasswordLessRequest;
-import com.scalekit.grpc.scalekit.v1.auth.VerifyPasswordLessResponse;
+import com.scalekit.grpc.scalekit.v1.auth.passwordless.PasswordlessServiceGrpc;
+import com.scalekit.grpc.scalekit.v1.auth.passwordless.PasswordlessServiceGrpc.PasswordlessServiceBlockingStub;
+import com.scalekit.grpc.scalekit.v1.auth.passwordless.ResendPasswordlessRequest;
+import com.scalekit.grpc.scalekit.v1.auth.passwordless.SendPasswordlessRequest;
+import com.scalekit.grpc.scalekit.v1.auth.passwordless.SendPasswordlessResponse;
+import com.scalekit.grpc.scalekit.v1.auth.passwordless.VerifyPasswordLessRequest;
+import com.scalekit.grpc.scalekit.v1.auth.passwordless.VerifyPasswordLessResponse;
 import java.util.function.Function;
 
 /** Codes and links by mail, each call one RPC. */
