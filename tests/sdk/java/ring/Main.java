@@ -19,6 +19,11 @@ public final class Main {
     } else {
       new Organizations(report, client.organizations(), url).run();
       Pagination.run(report, client.organizations());
+      new People(report, client).run();
+      new Access(report, client).run();
+      new Machines(report, client, url).run();
+      Domains.run(report, client);
+      Sessions.run(report, client);
       Refusals.run(report, client, url, clientId, secret);
       Tokens.run(report, client, url, clientId, secret);
       new SignIn(report, client.authentication(), url, clientId, secret).run();

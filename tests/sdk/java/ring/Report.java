@@ -59,4 +59,23 @@ final class Report {
     }
     throw new AssertionError("not refused; expected gRPC code " + grpcCode);
   }
+
+  static void notFound(Block... calls) throws Exception {
+    for (Block call : calls) {
+      refused(call, 5, "NOT_FOUND", "");
+    }
+  }
+
+  static void invalid(String says, Block... calls) throws Exception {
+    for (Block call : calls) {
+      refused(call, 3, "INVALID_ARGUMENT", says);
+    }
+  }
+
+  /** By a state that does not allow the call. */
+  static void stands(String says, Block... calls) throws Exception {
+    for (Block call : calls) {
+      refused(call, 9, "FAILED_PRECONDITION", says);
+    }
+  }
 }

@@ -35,32 +35,58 @@ public final class M2MClient {
   }
 
   public CreateOrganizationClientResponse createOrganizationClient(String organizationId, OrganizationClient client) {
-    CreateOrganizationClientRequest request = CreateOrganizationClientRequest.newBuilder().setOrganizationId(organizationId).setClient(client).build();
+    CreateOrganizationClientRequest request =
+        CreateOrganizationClientRequest.newBuilder()
+            .setOrganizationId(organizationId)
+            .setClient(client)
+            .build();
     return call(stub -> stub.createOrganizationClient(request));
   }
 
   public GetOrganizationClientResponse getOrganizationClient(String organizationId, String clientId) {
-    GetOrganizationClientRequest request = GetOrganizationClientRequest.newBuilder().setOrganizationId(organizationId).setClientId(clientId).build();
+    GetOrganizationClientRequest request =
+        GetOrganizationClientRequest.newBuilder()
+            .setOrganizationId(organizationId)
+            .setClientId(clientId)
+            .build();
     return call(stub -> stub.getOrganizationClient(request));
   }
 
   public UpdateOrganizationClientResponse updateOrganizationClient(String organizationId, String clientId, OrganizationClient client) {
-    UpdateOrganizationClientRequest request = UpdateOrganizationClientRequest.newBuilder().setOrganizationId(organizationId).setClientId(clientId).setClient(client).build();
+    UpdateOrganizationClientRequest request =
+        UpdateOrganizationClientRequest.newBuilder()
+            .setOrganizationId(organizationId)
+            .setClientId(clientId)
+            .setClient(client)
+            .build();
     return call(stub -> stub.updateOrganizationClient(request));
   }
 
   public void deleteOrganizationClient(String organizationId, String clientId) {
-    DeleteOrganizationClientRequest request = DeleteOrganizationClientRequest.newBuilder().setOrganizationId(organizationId).setClientId(clientId).build();
+    DeleteOrganizationClientRequest request =
+        DeleteOrganizationClientRequest.newBuilder()
+            .setOrganizationId(organizationId)
+            .setClientId(clientId)
+            .build();
     goneIsGone(() -> call(stub -> stub.deleteOrganizationClient(request)));
   }
 
   public CreateOrganizationClientSecretResponse addOrganizationClientSecret(String organizationId, String clientId) {
-    CreateOrganizationClientSecretRequest request = CreateOrganizationClientSecretRequest.newBuilder().setOrganizationId(organizationId).setClientId(clientId).build();
+    CreateOrganizationClientSecretRequest request =
+        CreateOrganizationClientSecretRequest.newBuilder()
+            .setOrganizationId(organizationId)
+            .setClientId(clientId)
+            .build();
     return call(stub -> stub.createOrganizationClientSecret(request));
   }
 
   public void removeOrganizationClientSecret(String organizationId, String clientId, String secretId) {
-    DeleteOrganizationClientSecretRequest request = DeleteOrganizationClientSecretRequest.newBuilder().setOrganizationId(organizationId).setClientId(clientId).setSecretId(secretId).build();
+    DeleteOrganizationClientSecretRequest request =
+        DeleteOrganizationClientSecretRequest.newBuilder()
+            .setOrganizationId(organizationId)
+            .setClientId(clientId)
+            .setSecretId(secretId)
+            .build();
     goneIsGone(() -> call(stub -> stub.deleteOrganizationClientSecret(request)));
   }
 

@@ -57,7 +57,11 @@ public final class OrganizationClient {
   }
 
   public Organization updateById(String id, UpdateOrganization organization) {
-    UpdateOrganizationRequest request = UpdateOrganizationRequest.newBuilder().setId(id).setOrganization(organization).build();
+    UpdateOrganizationRequest request =
+        UpdateOrganizationRequest.newBuilder()
+            .setId(id)
+            .setOrganization(organization)
+            .build();
     return call(stub -> stub.updateOrganization(request)).getOrganization();
   }
 

@@ -65,7 +65,11 @@ public final class PermissionClient {
   }
 
   public void removePermissionFromRole(String roleName, String permissionName) {
-    RemovePermissionFromRoleRequest request = RemovePermissionFromRoleRequest.newBuilder().setRoleName(roleName).setPermissionName(permissionName).build();
+    RemovePermissionFromRoleRequest request =
+        RemovePermissionFromRoleRequest.newBuilder()
+            .setRoleName(roleName)
+            .setPermissionName(permissionName)
+            .build();
     call(stub -> stub.removePermissionFromRole(request));
   }
 

@@ -115,17 +115,30 @@ public final class RoleClient {
   }
 
   public void deleteOrganizationRole(String orgId, String roleName, String reassignRoleName) {
-    DeleteOrganizationRoleRequest request = DeleteOrganizationRoleRequest.newBuilder().setOrgId(orgId).setRoleName(roleName).setReassignRoleName(reassignRoleName).build();
+    DeleteOrganizationRoleRequest request =
+        DeleteOrganizationRoleRequest.newBuilder()
+            .setOrgId(orgId)
+            .setRoleName(roleName)
+            .setReassignRoleName(reassignRoleName)
+            .build();
     call(stub -> stub.deleteOrganizationRole(request));
   }
 
   public void deleteOrganizationRoleBase(String orgId, String roleName) {
-    DeleteOrganizationRoleBaseRequest request = DeleteOrganizationRoleBaseRequest.newBuilder().setOrgId(orgId).setRoleName(roleName).build();
+    DeleteOrganizationRoleBaseRequest request =
+        DeleteOrganizationRoleBaseRequest.newBuilder()
+            .setOrgId(orgId)
+            .setRoleName(roleName)
+            .build();
     call(stub -> stub.deleteOrganizationRoleBase(request));
   }
 
   public GetOrganizationRoleUsersCountResponse getOrganizationRoleUsersCount(String orgId, String roleName) {
-    GetOrganizationRoleUsersCountRequest request = GetOrganizationRoleUsersCountRequest.newBuilder().setOrgId(orgId).setRoleName(roleName).build();
+    GetOrganizationRoleUsersCountRequest request =
+        GetOrganizationRoleUsersCountRequest.newBuilder()
+            .setOrgId(orgId)
+            .setRoleName(roleName)
+            .build();
     return call(stub -> stub.getOrganizationRoleUsersCount(request));
   }
 

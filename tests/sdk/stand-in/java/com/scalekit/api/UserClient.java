@@ -84,7 +84,11 @@ public final class UserClient {
 
   /** Says nothing of whether the user goes with the last membership. */
   public void deleteMembership(String organizationId, String userId) {
-    DeleteMembershipRequest request = DeleteMembershipRequest.newBuilder().setOrganizationId(organizationId).setId(userId).build();
+    DeleteMembershipRequest request =
+        DeleteMembershipRequest.newBuilder()
+            .setOrganizationId(organizationId)
+            .setId(userId)
+            .build();
     call(stub -> stub.deleteMembership(request));
   }
 
@@ -97,7 +101,11 @@ public final class UserClient {
   }
 
   public ListUserPermissionsResponse listUserPermissions(String organizationId, String userId) {
-    ListUserPermissionsRequest request = ListUserPermissionsRequest.newBuilder().setOrganizationId(organizationId).setUserId(userId).build();
+    ListUserPermissionsRequest request =
+        ListUserPermissionsRequest.newBuilder()
+            .setOrganizationId(organizationId)
+            .setUserId(userId)
+            .build();
     return call(stub -> stub.listUserPermissions(request));
   }
 }

@@ -27,7 +27,11 @@ public final class WebAuthnClient {
   }
 
   public UpdateCredentialResponse updateCredential(String credentialId, String displayName) {
-    UpdateCredentialRequest request = UpdateCredentialRequest.newBuilder().setCredentialId(credentialId).setDisplayName(displayName).build();
+    UpdateCredentialRequest request =
+        UpdateCredentialRequest.newBuilder()
+            .setCredentialId(credentialId)
+            .setDisplayName(displayName)
+            .build();
     return call(stub -> stub.updateCredential(request));
   }
 
