@@ -1,5 +1,5 @@
 'use strict';
-// Domains of an organization as the Node SDK drives them.
+// Domains of an organization, and the connections that belong to one, as the Node SDK drives them.
 const assert = require('node:assert/strict');
 const { unique } = require('./organizations');
 const { notFound, badRequest, NOWHERE } = require('./people');
@@ -39,6 +39,13 @@ async function run(report, client) {
       await notFound(() => api.deleteDomain(org, UNKNOWN));
       await notFound(() => api.createDomain(NOWHERE, `${unique('d')}.example.org`));
       await badRequest(() => api.createDomain(org, 'not a domain'));
+    });
+
+    await report.check('connections of an organization and of a domain: none, as those of the environment belong to neither', async () => {
+      assert.deepEqual((await client.connection.listConnections(org)).connections, []);
+      assert.deepEqual((await client.connection.listConnectionsByDomain('example.org')).connections, []);
+      await notFound(() => client.connection.listConnections(NOWHERE));
+      await badRequest(() => client.connection.listConnectionsByDomain('d'.repeat(33)));
     });
   } finally {
     await client.organization.deleteOrganization(org);

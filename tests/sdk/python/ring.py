@@ -7,6 +7,7 @@ from importlib.metadata import version
 from scalekit import ScalekitClient
 
 import access
+import connections
 import domains
 import errors
 import machines
@@ -39,6 +40,7 @@ def main(part):
         access.run(report, client)
         machines.run(report, client, url)
         domains.run(report, client)
+        connections.run(report, client)
         sessions.run(report, client)
         signin.run(report, client, url, client_id)
         passwordless.run(report, client)

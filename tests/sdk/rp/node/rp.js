@@ -7,6 +7,7 @@ const { tmpdir } = require('node:os');
 const { join } = require('node:path');
 const oidc = require('openid-client');
 const { Report } = require('../../node/report');
+const registration = require('./registration');
 
 const CALLBACK = 'http://localhost:3999/callback';
 const SIGNED_OUT = 'http://localhost:3999/signed-out';
@@ -82,6 +83,7 @@ async function main() {
     assert.equal(browse(url).href, `${SIGNED_OUT}?state=${state}`);
   });
 
+  await registration.run(report, issuer, clientId, secret);
   rmSync(folder, { recursive: true });
   report.end();
 }
