@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -147,7 +148,7 @@ func (s *session) applications() {
 	site := "https://" + unique("web") + ".example.com"
 	var id string
 
-	s.check("applications: a web app with PKCE is created and found, by id and in the list", func() error {
+	s.check("[APP-02 APP-05] applications: a web app with PKCE is created and found, by id and in the list", func() error {
 		made := must(api.CreateClient(s.ctx, &clients.CreateClient{
 			Name: "Shop", ClientType: "WEB_APP", PostLoginUris: []string{site + "/callback"}, PostLogoutRedirectUris: []string{site + "/bye"},
 			BackChannelLogoutUris: []string{site + "/backchannel"}, AccessTokenExpiry: 3600, EnforcePkce: wrapperspb.Bool(true),
@@ -173,7 +174,7 @@ func (s *session) applications() {
 		)
 	})
 
-	s.check("its secrets: a new one works for the management API, a removed one does not", func() error {
+	s.check("[APP-03] its secrets: a new one works for the management API, a removed one does not", func() error {
 		one, two := must(api.AddClientSecret(s.ctx, id)), must(api.AddClientSecret(s.ctx, id))
 		works := func(secret string) error {
 			return failure(scalekit.NewScalekitClient(s.url, id, secret).Organization().ListOrganization(s.ctx, nil))
@@ -188,7 +189,22 @@ func (s *session) applications() {
 		)
 	})
 
-	s.check("a callback that is no address and an unknown type are invalid arguments; after delete nothing is found", func() error {
+	s.check("[APP-06] an application that may not use the management API is refused as unauthorized", func() error {
+		made := must(api.CreateClient(s.ctx, &clients.CreateClient{Name: "Kiosk", ClientType: "WEB_APP", DisallowScalekitApiAccess: wrapperspb.Bool(true)})).Client.Id
+		secret := must(api.AddClientSecret(s.ctx, made)).PlainSecret
+		err := failure(scalekit.NewScalekitClient(s.url, made, secret).Organization().ListOrganization(s.ctx, nil))
+		var refusal *scalekit.Error
+		return first(
+			holds(errors.As(err, &refusal) && strings.Contains(refusal.Message, "unauthorized_client"), "refused with %v", err),
+			api.DeleteClient(s.ctx, made),
+		)
+	})
+
+	s.check("[APP-01] the default application stays: a precondition that fails", func() error {
+		return stands("default", api.DeleteClient(s.ctx, s.clientID))
+	})
+
+	s.check("[APP-04] a callback that is no address and an unknown type are invalid arguments; after delete nothing is found", func() error {
 		return first(
 			invalid("",
 				failure(api.CreateClient(s.ctx, &clients.CreateClient{Name: "x", ClientType: "WEB_APP", PostLoginUris: []string{"nowhere"}})),

@@ -10,6 +10,8 @@ import (
 
 	"connectrpc.com/connect"
 	"github.com/scalekit-inc/scalekit-sdk-go/v2"
+	"github.com/scalekit-inc/scalekit-sdk-go/v2/pkg/grpc/scalekit/v1/clients"
+	"github.com/scalekit-inc/scalekit-sdk-go/v2/pkg/grpc/scalekit/v1/clients/clientsconnect"
 	"github.com/scalekit-inc/scalekit-sdk-go/v2/pkg/grpc/scalekit/v1/organizations"
 )
 
@@ -58,6 +60,21 @@ func (s *session) refusals() {
 	s.check("[CTL-01 MGMT-01] without a token every call is UNAUTHENTICATED: Token empty", func() error {
 		_, err := s.generated().ListOrganization(s.ctx, connect.NewRequest(&organizations.ListOrganizationsRequest{}))
 		return refused(err, connect.CodeUnauthenticated, "UNAUTHENTICATED", "token empty")
+	})
+
+	s.check("[ERR-01 APP-09] a callback that the default application has already is there: ALREADY_EXISTS", func() error {
+		// No method of the SDK: an RPC of its generated client.
+		token := must(s.freshToken())
+		rpcs := clientsconnect.NewClientServiceClient(http.DefaultClient, s.url, connect.WithGRPC())
+		uri := "https://" + unique("twin") + ".example.com/callback"
+		added := func() error {
+			return failure(rpcs.AddEnvironmentRedirectUri(s.ctx, authorized(token, &clients.AddEnvironmentRedirectUriRequest{RedirectUri: uri})))
+		}
+		return first(
+			added(),
+			refused(added(), connect.CodeAlreadyExists, "ALREADY_EXISTS", ""),
+			failure(rpcs.RemoveEnvironmentRedirectUri(s.ctx, authorized(token, &clients.RemoveEnvironmentRedirectUriRequest{RedirectUri: uri}))),
+		)
 	})
 
 	s.check("an RPC that is not built yet is unimplemented, with details", func() error {

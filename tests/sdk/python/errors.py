@@ -6,12 +6,14 @@ import requests
 from scalekit import ScalekitClient
 from scalekit.common.exceptions import (
     ScalekitBadRequestException,
+    ScalekitConflictException,
     ScalekitForbiddenException,
     ScalekitNotFoundException,
     ScalekitNotImplementedException,
     ScalekitTooManyRequestsException,
     ScalekitUnauthorizedException,
 )
+from scalekit.v1.clients import clients_pb2
 from scalekit.v1.organizations.organizations_pb2 import CreateOrganization, GetPortalLinkRequest, UpdateOrganization
 
 from organizations import HAS_LOGO, unique
@@ -94,6 +96,20 @@ def run(report, client, environment_url, client_id, client_secret):
                 ),
                 ScalekitForbiddenException, "PERMISSION_DENIED", "PERMISSION_DENIED",
             )
+
+        if hasattr(clients_pb2, "AddEnvironmentRedirectUriRequest"):  # SDK 2.10.0 does not know the RPC
+            with report.check("[ERR-01 APP-09] a callback that the default application has already is a conflict: ALREADY_EXISTS"):
+                # No method of the SDK: an RPC of its generated client.
+                service, execute = client.m2m_client.client_service, client.core_client.grpc_exec
+                uri = f"https://{unique('twin')}.example.com/callback"
+                added = clients_pb2.AddEnvironmentRedirectUriRequest(redirect_uri=uri)
+                execute(service.AddEnvironmentRedirectUri.with_call, added)
+                refused(
+                    lambda: execute(service.AddEnvironmentRedirectUri.with_call, added),
+                    ScalekitConflictException, "ALREADY_EXISTS", "ALREADY_EXISTS",
+                )
+                removed = clients_pb2.RemoveEnvironmentRedirectUriRequest(redirect_uri=uri)
+                execute(service.RemoveEnvironmentRedirectUri.with_call, removed)
 
         with report.check("an RPC that is not built yet is not implemented, with details"):
             refused(lambda: not_built_yet(client, org.id), ScalekitNotImplementedException, "UNIMPLEMENTED", "UNIMPLEMENTED")

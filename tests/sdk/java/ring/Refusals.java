@@ -42,6 +42,13 @@ final class Refusals {
     report.check("[MGMT-04] an RPC for workspace members refuses an API client with PERMISSION_DENIED",
         () -> refused(() -> orgs.portalLinksAsMember(org.getId()), 7, "PERMISSION_DENIED", ""));
 
+    report.check("[ERR-01 APP-09] a callback that the default application has already is there: ALREADY_EXISTS", () -> {
+      String uri = "https://" + Organizations.unique("twin") + ".example.com/callback";
+      client.m2m().addEnvironmentRedirectUri(uri);
+      refused(() -> client.m2m().addEnvironmentRedirectUri(uri), 6, "ALREADY_EXISTS", "");
+      client.m2m().removeEnvironmentRedirectUri(uri);
+    });
+
     report.check("an RPC that is not built yet is unimplemented, with details",
         () -> refused(() -> notBuiltYet(client, org.getId()), 12, "UNIMPLEMENTED", ""));
 

@@ -2,6 +2,7 @@ package com.scalekit.api;
 
 import com.scalekit.exceptions.APIException;
 import com.scalekit.grpc.scalekit.v1.clients.ClientServiceGrpc.ClientServiceBlockingStub;
+import com.scalekit.grpc.scalekit.v1.clients.AddEnvironmentRedirectUriRequest;
 import com.scalekit.grpc.scalekit.v1.clients.ClientServiceGrpc;
 import com.scalekit.grpc.scalekit.v1.clients.CreateOrganizationClientRequest;
 import com.scalekit.grpc.scalekit.v1.clients.CreateOrganizationClientResponse;
@@ -14,6 +15,7 @@ import com.scalekit.grpc.scalekit.v1.clients.GetOrganizationClientResponse;
 import com.scalekit.grpc.scalekit.v1.clients.ListOrganizationClientsRequest;
 import com.scalekit.grpc.scalekit.v1.clients.ListOrganizationClientsResponse;
 import com.scalekit.grpc.scalekit.v1.clients.OrganizationClient;
+import com.scalekit.grpc.scalekit.v1.clients.RemoveEnvironmentRedirectUriRequest;
 import com.scalekit.grpc.scalekit.v1.clients.UpdateOrganizationClientRequest;
 import com.scalekit.grpc.scalekit.v1.clients.UpdateOrganizationClientResponse;
 import java.util.function.Function;
@@ -99,6 +101,15 @@ public final class M2MClient {
             .setPageToken(pageToken == null ? "" : pageToken)
             .build();
     return call(stub -> stub.listOrganizationClients(request));
+  }
+
+  /** Not a method of the SDK, which has no call that gives ALREADY_EXISTS; nor is the next one. */
+  public void addEnvironmentRedirectUri(String uri) {
+    call(stub -> stub.addEnvironmentRedirectUri(AddEnvironmentRedirectUriRequest.newBuilder().setRedirectUri(uri).build()));
+  }
+
+  public void removeEnvironmentRedirectUri(String uri) {
+    call(stub -> stub.removeEnvironmentRedirectUri(RemoveEnvironmentRedirectUriRequest.newBuilder().setRedirectUri(uri).build()));
   }
 
   /** The SDK takes the deletion of what is not there for done. */
