@@ -53,6 +53,14 @@ func (s *session) passwordless() {
 		return first(equal("lifetime", sent.ExpiresIn, 600), equal("email", verified.Email, email), equal("state", verified.GetState(), "s-1"))
 	})
 
+	s.check("a mail is sent again for the same request, with a code that verifies", func() error {
+		again := address()
+		asked := must(api.SendPasswordlessEmail(s.ctx, again, options)).AuthRequestId
+		resent := must(api.ResendPasswordlessEmail(s.ctx, asked))
+		verified := must(api.VerifyPasswordlessEmail(s.ctx, &scalekit.VerifyPasswordlessOptions{Code: must(mailedCode(again)), AuthRequestId: asked}))
+		return first(equal("request", resent.AuthRequestId, asked), equal("email", verified.Email, again))
+	})
+
 	s.check("[PWL-13 PWL-06] a code that was used already, a wrong one, an unknown link and an unknown request are refused", func() error {
 		for _, options := range []*scalekit.VerifyPasswordlessOptions{
 			{Code: code, AuthRequestId: request},

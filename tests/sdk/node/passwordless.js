@@ -20,6 +20,15 @@ async function run(report, client, origin) {
     assert.deepEqual([verified.email, verified.state, verified.template], [email, 's-1', 1]);
   });
 
+  await report.check('a mail is sent again for the same request, with a code that verifies', async () => {
+    const again = address();
+    const { authRequestId } = await api.sendPasswordlessEmail(again, options);
+    assert.equal((await api.resendPasswordlessEmail(authRequestId)).authRequestId, authRequestId);
+    const mails = await (await fetch(`${origin}/dev/mail?to=${encodeURIComponent(again)}`)).json();
+    const verified = await api.verifyPasswordlessEmail({ code: mails[0].otp }, authRequestId);
+    assert.deepEqual([mails.length, verified.email, verified.state], [2, again, 's-1']);
+  });
+
   await report.check('[PWL-13 PWL-06] a code that was used already, a wrong one, an unknown link and an unknown request are refused', async () => {
     const other = await api.sendPasswordlessEmail(address(), options);
     for (const call of [

@@ -1,6 +1,11 @@
 """Machine clients of organizations and of resources, and API tokens, as the Python SDK drives them."""
 
+import base64
+import hashlib
+import pathlib
+import sys
 import time
+import urllib.parse
 
 import jwt
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -20,6 +25,10 @@ from organizations import unique
 from people import NOBODY, NOWHERE, address
 from report import equal, holds, refused
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+import login  # noqa: E402  (the browser that all rings share stands a folder above)
+
+CALLBACK = "http://localhost:3999/callback"
 LAST = "last client cannot be deleted"
 
 
@@ -222,11 +231,25 @@ def resource_clients(report, client):
         )
         equal(error.message, LAST, "message")
 
-    with report.check("consents: none given yet, and an unknown one cannot be revoked"):
-        equal(len(resources.list_user_consents(resource)[0].consents), 0, "consents")
-        refused(
-            lambda: resources.revoke_user_consent(client_id, "usrcnst_100000000000000000"), ScalekitNotFoundException, "NOT_FOUND", "NOT_FOUND"
-        )
+    with report.check("[MCP-34] a consent that a user gives in a browser is listed and revoked; an unknown one cannot be revoked"):
+        equal(len(resources.list_user_consents(resource)[0].consents), 0, "consents before")
+        editor = resources.create_resource_client(resource, ResourceClient(name="Editor", redirect_uris=[CALLBACK]))[0].client.client_id
+        challenge = base64.urlsafe_b64encode(hashlib.sha256(b"v" * 43).digest()).rstrip(b"=").decode()
+        query = urllib.parse.urlencode({
+            "response_type": "code", "client_id": editor, "redirect_uri": CALLBACK, "scope": "openid", "state": "s-1",
+            "code_challenge": challenge, "code_challenge_method": "S256",
+        })
+        page = login.Browser(CALLBACK).sign_in(f"{client.core_client.env_url}/resources/{resource}/oauth/authorize?{query}", address())
+        holds("code=" in page.url, page.url)
+        (given,) = resources.list_user_consents(resource)[0].consents
+        equal((given.client_id, given.client_name, list(given.scopes)), (editor, "Editor", ["openid"]))
+        equal([found.id for found in resources.list_user_consents(resource, user_ids=[given.external_user_id])[0].consents], [given.id], "by user")
+        resources.revoke_user_consent(editor, given.id)
+        equal(len(resources.list_user_consents(resource)[0].consents), 0, "consents left")
+        for unknown in (given.id, "usrcnst_100000000000000000"):
+            refused(lambda unknown=unknown: resources.revoke_user_consent(editor, unknown), ScalekitNotFoundException, "NOT_FOUND", "NOT_FOUND")
+        resources.delete_resource_client(resource, editor)
+        client.users.delete_user(given.external_user_id)
 
     with report.check("a deleted resource client is not found"):
         resources.delete_resource_client(resource, client_id)

@@ -26,6 +26,14 @@ def run(report, client):
         verified = api.verify_passwordless_email(code=code, auth_request_id=sent.auth_request_id)[0]
         equal((verified.email, verified.state, verified.template), (email, "s-1", 1))
 
+    with report.check("a mail is sent again for the same request, with a code that verifies"):
+        again = address()
+        asked = api.send_passwordless_email(again, magiclink_auth_uri=PAGE, state="s-2")[0].auth_request_id
+        resent = api.resend_passwordless_email(asked)[0]
+        equal(resent.auth_request_id, asked, "request")
+        verified = api.verify_passwordless_email(code=login.code(again), auth_request_id=asked)[0]
+        equal((verified.email, verified.state), (again, "s-2"))
+
     with report.check("[PWL-13 PWL-06] a code that was used already, a wrong one, an unknown link and an unknown request are refused"):
         bad = lambda call: refused(call, ScalekitBadRequestException, "INVALID_ARGUMENT", "INVALID_ARGUMENT")  # noqa: E731
         bad(lambda: api.verify_passwordless_email(code=code, auth_request_id=sent.auth_request_id))

@@ -44,6 +44,14 @@ final class Passwordless {
       equal("state", verified.getState(), "s-1");
     });
 
+    report.check("a mail is sent again for the same request, with a code that verifies", () -> {
+      String again = People.address();
+      String asked = api.sendPasswordlessEmail(send.toBuilder().setEmail(again).build()).getAuthRequestId();
+      equal("request", api.resendPasswordlessEmail(asked).getAuthRequestId(), asked);
+      VerifyPasswordLessRequest answer = VerifyPasswordLessRequest.newBuilder().setAuthRequestId(asked).setCode(mailedCode(url, again)).build();
+      equal("email", api.verifyPasswordlessEmail(answer).getEmail(), again);
+    });
+
     report.check("[PWL-13 PWL-06] a code that was used already, a wrong one, an unknown link and an unknown request are refused", () -> {
       for (VerifyPasswordLessRequest wrong :
           new VerifyPasswordLessRequest[] {
