@@ -31,7 +31,7 @@ pub use organizations::{
     Choice, Choices, NewOrganization, choices, choose, create_organization, found_organization, leave,
 };
 pub(crate) use store::purge_of_user;
-pub use store::{BrowserSecret, begun_by, load};
+pub use store::{BrowserSecret, Trace, begun_by, load};
 
 pub use crate::passwordless::Intent;
 

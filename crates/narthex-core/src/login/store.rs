@@ -182,8 +182,19 @@ pub(crate) async fn purge_of_user(tx: &mut Tx, user: &User) -> Result<()> {
     Ok(())
 }
 
-/// Who asked for a login, and when, even if it is over: for a browser that has lost its way.
-pub async fn begun_by(core: &Core, environment: EnvId, id: AuthRequestId) -> Result<Option<(String, Timestamp)>> {
-    let sql = "SELECT client_id, created_at FROM auth_requests WHERE id = $1 AND environment_id = $2";
-    Ok(core.db.reader().await?.opt(sql, &p![id, environment]).await?)
+/// What a browser that has lost its way may learn of a login, even if that is over.
+pub struct Trace {
+    /// Who asked for it.
+    pub client_id: String,
+    /// When.
+    pub at: Timestamp,
+    /// Whether a browser has got anywhere with it, and so has kept its cookie.
+    pub has_moved: bool,
+}
+
+/// Who asked for a login, and what became of it.
+pub async fn begun_by(core: &Core, environment: EnvId, id: AuthRequestId) -> Result<Option<Trace>> {
+    let sql = "SELECT client_id, created_at, stage FROM auth_requests WHERE id = $1 AND environment_id = $2";
+    let found: Option<(String, Timestamp, i64)> = core.db.reader().await?.opt(sql, &p![id, environment]).await?;
+    Ok(found.map(|(client_id, at, stage)| Trace { client_id, at, has_moved: stage != Stage::Identify as i64 }))
 }

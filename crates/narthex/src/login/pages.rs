@@ -151,12 +151,14 @@ async fn verify(visit: &Visit, login: &AuthRequest, csrf: &Csrf, shown: Shown) -
     let (restart, poll) =
         (address(if login.intent == Intent::SignUp { "signup" } else { "login" }, login.id), address("poll", login.id));
     let email = login.email.as_deref().unwrap_or_default();
-    let answer = match (shown.problem, shown.sent_again) {
+    let locked = over == Some(Refusal::Locked);
+    // The last wrong code is no longer one to check and try again.
+    let problem = if locked { Some(Problem::Locked) } else { shown.problem };
+    let answer = match (problem, shown.sent_again) {
         (Some(problem), _) => Answer::Problem(say(problem)),
         (None, true) => Answer::SentAgain,
         (None, false) => Answer::None,
     };
-    let locked = over == Some(Refusal::Locked);
     let resend_after = if shown.problem == Some(Problem::TooMany) { 60 } else { RESEND_AFTER };
     Ok(match sent.kind {
         passwordless::Delivery::Link if !locked => {

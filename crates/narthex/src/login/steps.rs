@@ -195,9 +195,10 @@ pub async fn astray(visit: &Visit) -> Result<Response<Body>> {
     };
     let look = look(&visit.state, &visit.environment, None).await?;
     let frame = visit.frame(&look, None, "", None);
-    if let (Some(id), Some((_, began))) = (id, &known)
+    if let (Some(id), Some(known)) = (id, &known)
+        && !known.has_moved
         && visit.cookies.login(id).is_none()
-        && visit.state.core.clock.now() < began.plus(BOUNCE)
+        && visit.state.core.clock.now() < known.at.plus(BOUNCE)
     {
         return Ok(pages::EnableCookies { frame, retry: None }.render());
     }
@@ -205,7 +206,7 @@ pub async fn astray(visit: &Visit) -> Result<Response<Body>> {
     if known.is_some() && visit.path.ends_with("/verify") {
         return Ok(pages::ContinuedElsewhere { frame }.render());
     }
-    let client = known.as_ref().map(|(client_id, _)| client_id.as_str());
+    let client = known.as_ref().map(|known| known.client_id.as_str());
     match restart_of(visit, client).await? {
         Some(uri) => Ok(redirect(&uri)),
         None => Ok(pages::Failure {

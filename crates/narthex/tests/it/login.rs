@@ -534,6 +534,8 @@ async fn pwo_02_pwo_04_a_link_signs_in_and_opening_it_elsewhere_takes_a_button()
     let again = browser.get(&path).await;
     assert!(again.status == 400 && again.html.contains("expired"), "{}", again.html);
     assert!(browser.get(&poll).await.html.contains("false"));
+    let told = browser.get(&waiting).await;
+    assert!(told.html.contains("another window"), "the page that waits is told so, and of no cookies: {}", told.html);
 
     // Another browser, on purpose: it signs in there, and the first one is told so.
     let page = browser.authorize(&[("prompt", "login"), ("state", "s-9")]).await;

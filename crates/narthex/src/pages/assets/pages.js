@@ -140,15 +140,15 @@
     const login = async conditional => {
       waiting?.abort();
       waiting = new AbortController();
-      const { signal } = waiting;
+      const stop = waiting.signal;
       const begun = await call(form.dataset.begin, {});
       const publicKey = options(begun.options);
-      if (signal.aborted) return;
+      if (stop.aborted) return;
       let again;
       // The challenge of a page that stays open is renewed before it ends.
       if (conditional) again = setTimeout(() => offer(), (publicKey.timeout ?? 300000) * 0.8);
       try {
-        const found = await navigator.credentials.get({ publicKey, signal, mediation: conditional ? 'conditional' : 'optional' });
+        const found = await navigator.credentials.get({ publicKey, signal: stop, mediation: conditional ? 'conditional' : 'optional' });
         const { response } = found;
         const done = await call(form.dataset.finish, {
           session_id: begun.session_id,
