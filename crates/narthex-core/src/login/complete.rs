@@ -19,7 +19,7 @@ use crate::resources;
 use crate::roles;
 use crate::seal::Secret;
 use crate::sessions::{self, Entered, Entry, Lifetimes, NewEntry};
-use crate::users::{self, User};
+use crate::users::{self, ProvenBy, User};
 
 /// Back to the application, with a code.
 #[derive(Debug)]
@@ -129,11 +129,12 @@ pub(super) async fn enter(
     let proof = request.proof.clone().ok_or_else(|| broken("nothing is proven"))?;
     let fresh = proof.method != Method::Session;
     if fresh {
-        let by_mail = match (proof.method, proof.connection) {
-            (Method::Passwordless, Some(connection)) => Some((connection, made.identity)),
-            _ => None,
-        };
-        users::record_login(tx, &mut user, by_mail, made.now).await?;
+        let by = proof.connection.and_then(|connection| match proof.method {
+            Method::Passwordless => Some(ProvenBy::Mail(connection)),
+            Method::Passkey => Some(ProvenBy::Passkey(connection)),
+            Method::Session => None,
+        });
+        users::record_login(tx, &mut user, by.map(|by| (by, made.identity)), made.now).await?;
     }
     let policy = organization.map_or_else(Default::default, |organization| organization.session_policy);
     let entry = Entry {

@@ -10,6 +10,8 @@ use crate::ids::{ConnectionId, EnvId, UserId, UserProfileId};
 
 /// `connection_type` of a connection that proves addresses by mail.
 pub(crate) const PASSWORDLESS: &str = "PASSWORDLESS";
+/// `connection_type` of a connection that knows users by their passkeys.
+const WEBAUTHN: &str = "WEBAUTHN";
 /// Longest name that is kept, in characters.
 const NAME: usize = 128;
 /// `connection_provider`: the product itself (`scalekit.v1.commons.IdentityProviderType.SCALEKIT`).
@@ -67,24 +69,39 @@ pub(crate) async fn introduce(
     Ok(())
 }
 
-/// Notes a login; `by_mail` is the connection and a fresh number if the address was proven by it.
+/// The connection that a login was proven by.
+pub(crate) enum ProvenBy {
+    /// A mail to the user's address.
+    Mail(ConnectionId),
+    /// A passkey of the user.
+    Passkey(ConnectionId),
+}
+
+/// Notes a login, and the identity behind it, which is `number` where it is a new one.
 pub(crate) async fn record_login(
     tx: &mut Tx,
     user: &mut User,
-    by_mail: Option<(ConnectionId, i64)>,
+    by: Option<(ProvenBy, i64)>,
     now: Timestamp,
 ) -> Result<()> {
     user.last_login_at = Some(now);
     let sql = "UPDATE users SET last_login_at = $3 WHERE id = $1 AND environment_id = $2";
     tx.execute(sql, &p![user.id, user.environment, now.0]).await?;
-    let Some((connection, number)) = by_mail else { return Ok(()) };
-    set_email_verified(tx, user, now).await?;
+    let Some((by, number)) = by else { return Ok(()) };
+    let (connection, kind, subject) = match by {
+        ProvenBy::Mail(connection) => {
+            set_email_verified(tx, user, now).await?;
+            (connection, PASSWORDLESS, key_of(&user.email))
+        }
+        // Passkeys are bound to the user, not to an address.
+        ProvenBy::Passkey(connection) => (connection, WEBAUTHN, user.id.to_string()),
+    };
     tx.execute(
         "INSERT INTO external_identities (id, environment_id, user_id, connection_id, connection_type, connection_provider, \
          connection_user_id, is_social, created_at, last_login_at, last_synced_at) VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $8, $8, NULL) \
          ON CONFLICT (connection_id, connection_user_id) DO UPDATE SET last_login_at = excluded.last_login_at, \
          user_id = excluded.user_id",
-        &p![number, user.environment, user.id, connection, PASSWORDLESS, OWN, key_of(&user.email), now.0],
+        &p![number, user.environment, user.id, connection, kind, OWN, subject, now.0],
     )
     .await?;
     Ok(())

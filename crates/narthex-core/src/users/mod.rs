@@ -21,7 +21,7 @@ pub(crate) use delete::remove;
 pub use delete::{ERASE, delete, erase, recount};
 pub(crate) use events::{append, data, member_data};
 pub use list::{LIST, SEARCH, list, list_of_organization, search};
-pub(crate) use login::{introduce, proven, record_login, store_new};
+pub(crate) use login::{ProvenBy, introduce, proven, record_login, store_new};
 pub use read::{ExternalIdentity, View, get, of_organization};
 pub(crate) use read::{list_of, view, views, with_ids};
 pub(crate) use search::{index_pending, mark, text as search_text};

@@ -344,6 +344,41 @@ async fn wan_02_wan_04_a_passkey_signs_in_to_an_application_and_once_only() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn mrg_01_usr_14_a_mail_and_a_passkey_are_two_identities_of_one_user() {
+    let client = start().await;
+    allow(&client.harness, &[ANN]).await;
+    let acme = client.organization("Acme").await;
+    let ann = user(&client, &acme, ANN).await;
+    let (authenticator, _) = Browser::of(&client, &ann, &acme).await.add().await;
+    let of_ann = format!("/api/v1/users/{ann}");
+    let before = client.ok(200, "GET", &of_ann, None).await["user"].clone();
+    assert!(before.get("last_login_time").is_none(), "{before}");
+    assert!(before["user_profile"]["external_identities"].as_array().is_none_or(Vec::is_empty), "{before}");
+
+    Site::new(&client.harness).sign_in(ANN, &[]).await.code();
+    for turn in 1..=2 {
+        client.harness.clock.advance(std::time::Duration::from_secs(60));
+        let mut site = Site::new(&client.harness);
+        let page = site.authorize(&[]).await;
+        with_passkey(&mut site, &page, &authenticator, &client).await.code();
+        let now = client.ok(200, "GET", &of_ann, None).await["user"].clone();
+        let identities = now["user_profile"]["external_identities"].as_array().expect("identities").clone();
+        assert_eq!(identities.len(), 2, "turn {turn}: {identities:?}");
+        let [mail, passkey] = &identities[..] else { panic!("two") };
+        assert_eq!((&mail["connection_type"], &mail["connection_user_id"]), (&json!("PASSWORDLESS"), &json!(ANN)));
+        assert_eq!((&passkey["connection_type"], &passkey["connection_user_id"]), (&json!("WEBAUTHN"), &json!(ann)));
+        assert_eq!(passkey["last_login_time"], now["last_login_time"], "turn {turn}");
+        assert_ne!(mail["last_login_time"], now["last_login_time"], "turn {turn}");
+        assert_eq!(mail["is_social"].as_bool().unwrap_or_default(), false);
+    }
+    assert_eq!(client.ok(200, "GET", "/api/v1/users", None).await["total_size"], json!(1));
+    // A passkey that is new, of a user who has signed in by mail, makes nobody new either.
+    let again = Site::new(&client.harness).sign_in(ANN, &[("prompt", "create")]).await;
+    assert!(again.callback().contains_key("code"), "a sign-up by an address that is known is a login");
+    assert_eq!(client.ok(200, "GET", "/api/v1/users", None).await["total_size"], json!(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn wan_02_whoever_belongs_nowhere_gets_in_by_no_passkey() {
     let client = start().await;
     let acme = client.organization("Acme").await;
