@@ -27,7 +27,8 @@ const fn words(use_case: UseCase) -> Words {
             subject: "You are invited to {{ if organization_name }}{{ organization_name }} on {{ end }}{{ app_name }}",
             title: "Join {{ if organization_name }}{{ organization_name }} on {{ end }}{{ app_name }}",
             opening: "{{ if user_name }}Hello {{ user_name }}, you{{ else }}You{{ end }} have been invited to \
-                      {{ if organization_name }}{{ organization_name }} on {{ end }}{{ app_name }}.",
+                      {{ if organization_name }}the {{ app_organization_meta_name | lower }} {{ organization_name }} on {{ end }}\
+                      {{ app_name }}.",
             button: "Accept Invitation",
             ignore: "If you did not expect this invitation, you can ignore this mail.",
         },

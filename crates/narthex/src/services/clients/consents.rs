@@ -7,7 +7,7 @@ use narthex_core::consents::{self, Consent};
 use narthex_core::ids::{ConsentId, UserId};
 use narthex_core::login::{self, ConsentView};
 use narthex_core::pages::{Page, PageRequest};
-use narthex_core::{Caller, Core, Error, Result};
+use narthex_core::{Caller, Core, Error, Result, branding};
 use narthex_rpc::Context;
 
 use super::super::auth;
@@ -74,6 +74,7 @@ pub(super) async fn revoke_own(
 pub(super) async fn details(core: Arc<Core>, context: Context, (): ()) -> Result<wire::GetConsentDetailsResponse> {
     let login = auth::current(&core, &context).await?;
     let ConsentView { resource, client, user, organization, scopes } = login::consent_view(&core, &login).await?;
+    let look = branding::look(&core, &context.environment, login.organization).await?;
     let application = wire::Application {
         id: resource.id.to_string(),
         name: resource.name.clone(),
@@ -96,7 +97,7 @@ pub(super) async fn details(core: Arc<Core>, context: Context, (): ()) -> Result
         application: Some(application),
         organization: organization.map(|organization| wire::ConsentOrganization {
             organization_name: Some(organization.display_name).filter(|name| !name.is_empty()),
-            organization_meta_name: "Organization".to_owned(),
+            organization_meta_name: look.organization_meta_name().to_owned(),
         }),
     })
 }
