@@ -35,15 +35,13 @@ pub struct PasskeyRow<'a> {
 }
 
 impl PasskeyRow<'_> {
-    fn facts(&self, frame: &Frame<'_>) -> Vec<String> {
+    fn times(&self, frame: &Frame<'_>) -> [String; 2] {
         let texts = frame.texts;
-        let mut facts: Vec<String> = self.details.iter().map(|detail| (*detail).to_owned()).collect();
-        facts.push(fill(texts.created, &[("when", self.created)]));
-        facts.push(match self.used {
+        let used = match self.used {
             Some(when) => fill(texts.used, &[("when", when)]),
             None => texts.never_used.to_owned(),
-        });
-        facts
+        };
+        [fill(texts.created, &[("when", self.created)]), used]
     }
 }
 

@@ -231,7 +231,7 @@ static ENGLISH: Texts = Texts {
     confirm_login_for: "You are logging in as",
     confirm_login_note: "If you did not ask for this, close this page.",
     elsewhere_title: "You are logged in",
-    elsewhere: "The link was opened in another browser, and the login went on there. You can close this page.",
+    elsewhere: "The link was opened in another window or browser, and the login went on there. You can close this page.",
     authenticator_title: "Enter your code",
     authenticator: "Open your authenticator app and enter the code that it shows.",
 
@@ -296,7 +296,7 @@ static ENGLISH: Texts = Texts {
     consent_scopes: "It will be able to",
     consent_identity: "See who you are: {what}",
     consent_choose: "Choose what it will be able to do",
-    consent_for: "In {organization}",
+    consent_for: "in {organization}",
     consent_goes_to: "You will be sent to {host}",
     consent_requested_by: "Access is managed by {host}",
     switch_account: "Use another account",
