@@ -29,6 +29,7 @@ use crate::listen::proxies::Proxies;
 use crate::listen::tls::Certificates;
 use crate::listen::{Door, Listener, Timeouts};
 use crate::metrics::Metrics;
+use crate::pages::Assets;
 use crate::server::Server;
 use crate::{admin, dns, outbound, services};
 
@@ -301,6 +302,7 @@ impl Parts {
             metrics: Metrics::new(),
             limiter: Limiter::new(self.limits),
             drain: drain.clone(),
+            assets: Assets::new(),
             dev: self.helpers,
         });
         let mut rpcs = Rpcs::new();

@@ -15,6 +15,7 @@ use crate::limits::{self, Bucket, Exceeded, Limiter, Scope};
 use crate::listen::Door;
 use crate::listen::drain::Drain;
 use crate::metrics::{Metrics, Row};
+use crate::pages::Assets;
 
 /// Shared by all requests.
 pub struct State {
@@ -26,6 +27,8 @@ pub struct State {
     pub limiter: Limiter,
     /// The stop.
     pub drain: Drain,
+    /// Stylesheet, script and icon of the hosted pages.
+    pub assets: Assets,
     /// What only `narthex dev` has.
     pub dev: Option<Helpers>,
 }

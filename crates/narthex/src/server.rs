@@ -124,7 +124,9 @@ impl Server {
                 None => health::readyz(&self.state, false).await,
             },
             (Route::GrpcHealth, _) => health::grpc(&self.state, request).await,
-            (Route::Assets, Some(_)) => pages::serve_asset(request.method(), request.uri().path()),
+            (Route::Assets, Some(_)) => {
+                self.state.assets.serve(request.method(), request.uri().path(), request.headers())
+            }
             (Route::Uploads, Some(environment)) => uploads::serve(&self.state.core, environment, request).await,
             (Route::Dev, Some(_)) => dev::serve(&self.state, request, peer).await,
             (

@@ -1,7 +1,11 @@
 //! Stylesheet, script and icon of the pages, in the program. Their URLs carry a hash of their content, so that browsers keep them for good.
 
+use std::io::Write as _;
+
 use bytes::Bytes;
-use http::{HeaderValue, Method, Response, StatusCode, header};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::Full;
 
 use crate::reply::{self, Body};
@@ -93,16 +97,63 @@ pub const ICON: Asset = asset!("icon", "svg", "image/svg+xml");
 
 const ALL: [&Asset; 3] = [&STYLE, &SCRIPT, &ICON];
 
-/// Answers a path under [`PREFIX`].
-pub fn serve(method: &Method, path: &str) -> Response<Body> {
+/// The files, as browsers take them.
+pub struct Assets {
+    /// Those of [`ALL`] with gzip, made once: nothing secret is in them, so that their length may tell of it. The pages, which do
+    /// hold secrets beside what a visitor has typed, are never compressed (BREACH).
+    gzipped: [Bytes; ALL.len()],
+}
+
+impl Assets {
+    /// Compresses them.
+    pub fn new() -> Self {
+        Self { gzipped: ALL.map(|asset| gzipped(asset.content)) }
+    }
+
+    /// Answers a path under [`PREFIX`].
+    pub fn serve(&self, method: &Method, path: &str, headers: &HeaderMap) -> Response<Body> {
+        let (index, mut response) = match plain(method, path) {
+            Ok(found) => found,
+            Err(response) => return response,
+        };
+        response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+        if takes_gzip(headers) {
+            response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            *response.body_mut() = Body::Full(Full::new(self.gzipped[index].clone()));
+        }
+        response
+    }
+}
+
+fn gzipped(content: &[u8]) -> Bytes {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    // Memory takes everything; an empty answer would be seen at once.
+    let written = encoder.write_all(content).and_then(|()| encoder.finish());
+    written.map(Bytes::from).unwrap_or_default()
+}
+
+/// Whether a browser says that it takes gzip (RFC 9110 §12.5.3).
+fn takes_gzip(headers: &HeaderMap) -> bool {
+    let listed = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    listed.flat_map(|list| list.split(',')).any(|coding| {
+        let mut parts = coding.split(';').map(str::trim);
+        let is_gzip = parts.next().is_some_and(|name| name.eq_ignore_ascii_case("gzip"));
+        let weight = parts.find_map(|part| part.strip_prefix("q=")).map_or(Ok(1.0), str::parse::<f32>);
+        is_gzip && weight.is_ok_and(|weight| weight > 0.0)
+    })
+}
+
+/// A file as it is, and its place in [`ALL`].
+fn plain(method: &Method, path: &str) -> Result<(usize, Response<Body>), Response<Body>> {
     if !matches!(*method, Method::GET | Method::HEAD) {
-        return reply::method_not_allowed("GET, HEAD");
+        return Err(reply::method_not_allowed("GET, HEAD"));
     }
     let file = path.strip_prefix(PREFIX).unwrap_or_default();
     let extension = file.rsplit_once('.').map_or("", |(_, extension)| extension);
     let named =
         |asset: &&&Asset| file.split('.').next() == Some(asset.name) && asset.path.ends_with(&format!(".{extension}"));
-    let Some(asset) = ALL.iter().find(named) else { return reply::not_found() };
+    let Some(index) = ALL.iter().position(|asset| named(&asset)) else { return Err(reply::not_found()) };
+    let asset = ALL[index];
     let mut response = Response::new(Body::Full(Full::new(Bytes::from_static(asset.content))));
     *response.status_mut() = StatusCode::OK;
     // While nodes of two versions run, a page of one may ask the other for its files: it gets what there is, but must not keep it.
@@ -117,12 +168,51 @@ pub fn serve(method: &Method, path: &str) -> Response<Body> {
         header::CONTENT_SECURITY_POLICY,
         HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'"),
     );
-    response
+    Ok((index, response))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+
+    use flate2::read::GzDecoder;
+    use http_body_util::BodyExt as _;
+
     use super::*;
+
+    fn serve(method: &Method, path: &str) -> Response<Body> {
+        Assets::new().serve(method, path, &HeaderMap::new())
+    }
+
+    #[tokio::test]
+    async fn an_asset_is_compressed_for_whoever_takes_that() {
+        let assets = Assets::new();
+        for (asked, gzip) in [
+            ("gzip, deflate, br, zstd", true),
+            ("br;q=1.0, GZIP;q=0.5", true),
+            ("gzip;q=0", false),
+            ("gzip;q=x", false),
+            ("br, xgzip", false),
+            ("", false),
+        ] {
+            for asset in ALL {
+                let mut headers = HeaderMap::new();
+                headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(asked));
+                let answer = assets.serve(&Method::GET, asset.path(), &headers);
+                assert_eq!(answer.headers()[header::VARY], "accept-encoding");
+                assert_eq!(answer.headers().contains_key(header::CONTENT_ENCODING), gzip, "{asked}");
+                let body = answer.into_body().collect().await.unwrap().to_bytes();
+                let mut text = Vec::new();
+                if gzip {
+                    assert!(body.len() < asset.content.len(), "{}", asset.name);
+                    GzDecoder::new(&body[..]).read_to_end(&mut text).unwrap();
+                } else {
+                    text.extend_from_slice(&body);
+                }
+                assert_eq!(text, asset.content);
+            }
+        }
+    }
 
     #[test]
     fn an_asset_is_kept_for_good_under_its_own_hash_only() {

@@ -22,7 +22,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 
-pub use assets::{PREFIX as ASSETS, serve as serve_asset};
+pub use assets::{Assets, PREFIX as ASSETS};
 pub use consent::{Client, Consent, Scope};
 pub use invitations::{AcceptInvitation, InvitationAccepted, InvitationEnded, InvitationEnding};
 pub use login::{
