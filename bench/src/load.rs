@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, TE};
-use http::{HeaderMap, Method, Request, StatusCode, Uri, request, response};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, request, response};
 use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
@@ -161,8 +162,8 @@ impl Sender {
         }
     }
 
-    async fn call(&mut self, request: Request<Full<Bytes>>) -> Result<(response::Parts, Bytes)> {
-        let response = match self {
+    async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>> {
+        Ok(match self {
             Self::Http1(sender) => {
                 sender.ready().await?;
                 sender.send_request(request).await?
@@ -171,8 +172,11 @@ impl Sender {
                 sender.ready().await?;
                 sender.send_request(request).await?
             }
-        };
-        let (head, body) = response.into_parts();
+        })
+    }
+
+    async fn call(&mut self, request: Request<Full<Bytes>>) -> Result<(response::Parts, Bytes)> {
+        let (head, body) = self.send(request).await?.into_parts();
         let body = body.collect().await?;
         let trailers = body.trailers().cloned();
         let body = body.to_bytes();
@@ -205,6 +209,31 @@ pub async fn call(
     request: Request<Full<Bytes>>,
 ) -> Result<(response::Parts, Bytes)> {
     Sender::connect(authority, protocol).await?.call(request).await
+}
+
+/// One request after another on one connection of HTTP/1.1, and how long each waited for the head of its answer. An answer that
+/// leads elsewhere is as good as any; the last one is handed out.
+pub async fn first_bytes(
+    authority: &str,
+    count: usize,
+    request: impl Fn() -> Result<Request<Full<Bytes>>>,
+) -> Result<(Vec<Duration>, response::Parts)> {
+    let mut sender = Sender::connect(authority, Protocol::Http1).await?;
+    let mut waits = Vec::with_capacity(count);
+    loop {
+        let request = request()?;
+        let sent = Instant::now();
+        let (head, body) = sender.send(request).await?.into_parts();
+        waits.push(sent.elapsed());
+        body.collect().await?;
+        if !head.status.is_success() && !head.status.is_redirection() {
+            return Err(format!("answered {head:?}").into());
+        }
+        if waits.len() >= count {
+            waits.sort_unstable();
+            return Ok((waits, head));
+        }
+    }
 }
 
 /// A request over HTTP/1.1.

@@ -68,6 +68,8 @@ enum Figure {
     List,
     /// A page of 100 and searches at 1,000,000 users
     Users,
+    /// Bytes, first byte and CPU of the login page
+    Pages,
     /// Cold start
     Start,
     /// Resident memory
@@ -101,6 +103,7 @@ impl Bench {
             Figure::CreateUser => rows::create::users(self).await,
             Figure::List => rows::list::pages(self).await,
             Figure::Users => rows::users::list_and_search(self).await,
+            Figure::Pages => rows::pages::login(self).await,
             Figure::Start => rows::process::start(self).await,
             Figure::Memory => rows::process::memory(self).await,
             Figure::Size => rows::process::size(self),

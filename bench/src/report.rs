@@ -138,6 +138,9 @@ SAML, code login, webhooks) have no row yet.
 - **searches**: one connection, one search at a time, page of 10, at the 1,000,000 users of that list; time to answer as the client
   sees it. Addresses are `given.family@company-NNNNN.example` of 53 and 47 names. Every kind of query has a line; the target is for
   each. The search index is filled in one transaction, so it has fewer segments than one that grew.
+- **login page**: a first visit is the page and what it fetches, bodies only, with and without `accept-encoding`; browsers keep all but
+  the page for good. The wait for the first byte is that of one HTTP/1.1 connection without load, the authorization request with its
+  durable row apart. The floor of the CPU is that of the reads.
 - **memory**: VmRSS one second after readiness on an existing folder, and after 80,000 REST reads, 10,000 gRPC reads, 5,000 tokens
   and 5,000 creates.
 - **start**: from the start of the process to the first 200 of `/readyz`, asked every millisecond; the folder's files are in the

@@ -2,6 +2,7 @@
 
 pub mod create;
 pub mod list;
+pub mod pages;
 pub mod process;
 pub mod read;
 mod seed;

@@ -58,7 +58,7 @@ pub async fn api_token(bench: &Bench) -> Result<Vec<Row>> {
 }
 
 /// One request again and again, against bare hyper that returns the same bytes; `limit` is the target as number and text.
-async fn against_bare_hyper(
+pub(super) async fn against_bare_hyper(
     bench: &Bench,
     server: &Narthex,
     figure: &'static str,
