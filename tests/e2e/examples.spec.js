@@ -3,11 +3,10 @@ const { test, expect } = require('@playwright/test');
 const { spawn } = require('node:child_process');
 const { createServer } = require('node:net');
 const { join } = require('node:path');
-const { Application, address } = require('./application');
+const { Application, PIN, address } = require('./application');
 
 const ROOT = join(__dirname, '../..');
 const BUILT = join(ROOT, 'target/sdk');
-const PIN = '[data-scope="pin-input"][data-part="input"]';
 const EXAMPLES = {
   express: { command: 'node', file: 'examples/express/server.js', variables: { NODE_PATH: join(BUILT, 'example-express/node_modules') } },
   fastapi: { command: join(BUILT, 'example-fastapi/bin/python'), file: 'examples/fastapi/main.py', variables: {} },

@@ -1,26 +1,9 @@
 // Logins in a browser, from the application's link to its callback.
 const { test, expect } = require('@playwright/test');
-const { join } = require('node:path');
-const { Application, address, arrived, authorize, callback } = require('./application');
-
-const SHOTS = join(__dirname, '../../target/e2e/screenshots/login');
-const shot = (page, name) => page.screenshot({ path: join(SHOTS, `${name}.png`) });
-const PIN = '[data-scope="pin-input"][data-part="input"]';
+const { Application, PIN, address, arrived, authorize, callback } = require('./application');
 
 let app;
 test.beforeAll(async () => { app = await Application.open(); });
-
-/** The documented way of customers' browser tests: the address, then the whole code typed into the first box. */
-const signIn = async (page, email, parameters) => {
-  await page.goto(authorize(parameters));
-  await page.fill('input[name="email"]', email);
-  await page.getByRole('button', { name: 'Continue', exact: true }).click();
-  await page.waitForSelector(PIN);
-  const { otp } = await app.mail(email);
-  await page.locator(PIN).first().click();
-  await page.keyboard.type(otp);
-  await page.getByRole('button', { name: 'Continue', exact: true }).click();
-};
 
 test('[LGN-01] [LGN-06] [LGN-07] [PWO-02] a member signs in by a code typed into the first box', async ({ page }) => {
   const email = address('ann');
@@ -30,11 +13,9 @@ test('[LGN-01] [LGN-06] [LGN-07] [PWO-02] a member signs in by a code typed into
   expect(new URL(page.url()).pathname).toBe('/a/auth/login');
   await expect(page.getByRole('heading', { level: 1 })).toHaveText('Login to your account');
   await expect(page.getByLabel('Email')).toHaveAttribute('placeholder', 'Enter your email address');
-  await shot(page, 'sign-in');
   await page.fill('input[name="email"]', email);
   await page.getByRole('button', { name: 'Continue', exact: true }).click();
   await expect(page.locator(PIN)).toHaveCount(6);
-  await shot(page, 'code');
   const { otp } = await app.mail(email);
   await page.locator(PIN).first().click();
   await page.keyboard.type(otp);
@@ -68,7 +49,6 @@ test('[SGN-01] [LGN-02] [PWO-02] a sign-up ends at the callback with a new organ
   await page.goto(authorize({ prompt: 'create' }));
   expect(new URL(page.url()).pathname).toBe('/a/auth/signup');
   await expect(page.getByRole('button', { name: /passkey/i })).toHaveCount(0);
-  await shot(page, 'sign-up');
   await page.fill('input[name="email"]', email);
   await page.getByRole('button', { name: 'Continue', exact: true }).click();
   const { otp } = await app.mail(email);
@@ -84,7 +64,7 @@ test('[AUTHZ-10] [LGN-03] [LGN-04] [LGN-11] the session answers, a forced login 
   const email = address('again');
   const organization = await app.organization('Again');
   await app.member(organization, email);
-  await signIn(page, email);
+  await app.signIn(page, email);
   const first = await app.user((await arrived(page)).code);
   await page.goto(authorize({ state: 'second' }));
   const second = await arrived(page);
@@ -105,9 +85,8 @@ test('[SWI-01] [SWI-02] [SES-07] organizations are chosen and switched', async (
   const [one, two] = [await app.organization('Northwind'), await app.organization('Southbay')];
   const user = await app.member(one, email);
   await app.call('POST', `memberships/organizations/${two}/users/${user}?send_invitation_email=false`, {});
-  await signIn(page, email);
+  await app.signIn(page, email);
   await expect(page.getByRole('heading', { level: 1 })).toContainText('Choose your organization');
-  await shot(page, 'organizations');
   await page.getByRole('button', { name: 'Southbay' }).click();
   const first = await app.user((await arrived(page)).code);
   expect(first.oid).toBe(two);
@@ -121,12 +100,10 @@ test('[SWI-03] [DOM-01] an allowed domain suggests, and a new organization can b
   const email = `carl.${process.pid}@suggested.example`;
   const organization = await app.organization('Suggested');
   await app.call('POST', `organizations/${organization}/domains`, { domain: 'suggested.example', domain_type: 'ALLOWED_EMAIL_DOMAIN' });
-  await signIn(page, email);
+  await app.signIn(page, email);
   await expect(page.getByRole('button', { name: /Suggested/ })).toBeVisible();
-  await shot(page, 'suggested');
   await page.getByRole('link', { name: /create new/i }).click();
   await page.fill('input[name="organization_name"]', 'Carl and sons');
-  await shot(page, 'create-organization');
   await page.locator('button[type="submit"]').first().click();
   const user = await app.user((await arrived(page)).code);
   expect(user.oid).not.toBe(organization);
@@ -145,7 +122,6 @@ test('[INV-01] [INV-02] an invitation is taken up and no login page follows', as
   const link = mail.links.find(link => link.includes('/invite/'));
   await page.goto(link);
   await expect(page.getByText(email)).toBeVisible();
-  await shot(page, 'invitation');
   await page.locator('button[type="submit"]').click();
   await expect(page.getByRole('heading', { level: 1 })).toContainText('Inviting');
   await page.goto(authorize());
@@ -191,7 +167,6 @@ test('[LGN-14] no other site can frame the pages, and their policy is strict', a
 test('[LGN-16] an unknown application is a page, everything else goes to the callback', async ({ page }) => {
   await page.goto(authorize({ client_id: 'skc_1' }));
   await expect(page.getByText('invalid_client')).toBeVisible();
-  await shot(page, 'error');
   await page.goto(authorize({ redirect_uri: 'https://evil.example/cb' }));
   await expect(page.getByText('invalid_redirect_uri')).toBeVisible();
   await page.goto(authorize({ response_type: 'token' }));
