@@ -215,14 +215,15 @@ const overflows = page => page.evaluate(() => document.documentElement.scrollWid
 const look = async (page, name) => {
   const window = page.viewportSize();
   for (const [view, colorScheme, viewport] of [['light', 'light'], ['dark', 'dark'], ['mobile', 'light', { width: 375, height: 667 }]]) {
-    await page.emulateMedia({ colorScheme });
+    // Colours that are still on their way from one scheme to the other belong to neither.
+    await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
     if (viewport) await page.setViewportSize(viewport);
     await page.screenshot({ path: join(SHOTS, 'flows', `${name}.${view}.png`), fullPage: true });
     // Scripts of the test run where those of the page may not.
     expect(await violations(page), `${name}, ${view}`).toEqual([]);
     expect(await overflows(page), `${name}, ${view}: wider than the window`).toBe(false);
   }
-  await page.emulateMedia({ colorScheme: null });
+  await page.emulateMedia({ colorScheme: null, reducedMotion: null });
   await page.setViewportSize(window);
 };
 
