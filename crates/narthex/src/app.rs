@@ -302,7 +302,7 @@ impl Parts {
             metrics: Metrics::new(),
             limiter: Limiter::new(self.limits),
             drain: drain.clone(),
-            assets: Assets::new(),
+            assets: Assets::default(),
             dev: self.helpers,
         });
         let mut rpcs = Rpcs::new();

@@ -104,18 +104,20 @@ pub struct Assets {
     gzipped: [Bytes; ALL.len()],
 }
 
-impl Assets {
-    /// Compresses them.
-    pub fn new() -> Self {
+impl Default for Assets {
+    fn default() -> Self {
         Self { gzipped: ALL.map(|asset| gzipped(asset.content)) }
     }
+}
 
+impl Assets {
     /// Answers a path under [`PREFIX`].
     pub fn serve(&self, method: &Method, path: &str, headers: &HeaderMap) -> Response<Body> {
-        let (index, mut response) = match plain(method, path) {
-            Ok(found) => found,
-            Err(response) => return response,
-        };
+        if !matches!(*method, Method::GET | Method::HEAD) {
+            return reply::method_not_allowed("GET, HEAD");
+        }
+        let Some(index) = named(path) else { return reply::not_found() };
+        let mut response = plain(ALL[index], path);
         response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept-encoding"));
         if takes_gzip(headers) {
             response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
@@ -123,6 +125,15 @@ impl Assets {
         }
         response
     }
+}
+
+/// The place in [`ALL`] of the file that a path names, whatever its hash.
+fn named(path: &str) -> Option<usize> {
+    let file = path.strip_prefix(PREFIX).unwrap_or_default();
+    let extension = file.rsplit_once('.').map_or("", |(_, extension)| extension);
+    let is_named =
+        |asset: &&Asset| file.split('.').next() == Some(asset.name) && asset.path.ends_with(&format!(".{extension}"));
+    ALL.iter().position(is_named)
 }
 
 fn gzipped(content: &[u8]) -> Bytes {
@@ -143,17 +154,8 @@ fn takes_gzip(headers: &HeaderMap) -> bool {
     })
 }
 
-/// A file as it is, and its place in [`ALL`].
-fn plain(method: &Method, path: &str) -> Result<(usize, Response<Body>), Response<Body>> {
-    if !matches!(*method, Method::GET | Method::HEAD) {
-        return Err(reply::method_not_allowed("GET, HEAD"));
-    }
-    let file = path.strip_prefix(PREFIX).unwrap_or_default();
-    let extension = file.rsplit_once('.').map_or("", |(_, extension)| extension);
-    let named =
-        |asset: &&&Asset| file.split('.').next() == Some(asset.name) && asset.path.ends_with(&format!(".{extension}"));
-    let Some(index) = ALL.iter().position(|asset| named(&asset)) else { return Err(reply::not_found()) };
-    let asset = ALL[index];
+/// A file as it is.
+fn plain(asset: &Asset, path: &str) -> Response<Body> {
     let mut response = Response::new(Body::Full(Full::new(Bytes::from_static(asset.content))));
     *response.status_mut() = StatusCode::OK;
     // While nodes of two versions run, a page of one may ask the other for its files: it gets what there is, but must not keep it.
@@ -168,7 +170,7 @@ fn plain(method: &Method, path: &str) -> Result<(usize, Response<Body>), Respons
         header::CONTENT_SECURITY_POLICY,
         HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'"),
     );
-    Ok((index, response))
+    response
 }
 
 #[cfg(test)]
@@ -181,12 +183,12 @@ mod tests {
     use super::*;
 
     fn serve(method: &Method, path: &str) -> Response<Body> {
-        Assets::new().serve(method, path, &HeaderMap::new())
+        Assets::default().serve(method, path, &HeaderMap::new())
     }
 
     #[tokio::test]
     async fn an_asset_is_compressed_for_whoever_takes_that() {
-        let assets = Assets::new();
+        let assets = Assets::default();
         for (asked, gzip) in [
             ("gzip, deflate, br, zstd", true),
             ("br;q=1.0, GZIP;q=0.5", true),
