@@ -357,7 +357,7 @@ async fn mrg_01_usr_14_a_mail_and_a_passkey_are_two_identities_of_one_user() {
 
     Site::new(&client.harness).sign_in(ANN, &[]).await.code();
     for turn in 1..=2 {
-        client.harness.clock.advance(std::time::Duration::from_secs(60));
+        client.harness.clock.advance(std::time::Duration::from_mins(1));
         let mut site = Site::new(&client.harness);
         let page = site.authorize(&[]).await;
         with_passkey(&mut site, &page, &authenticator, &client).await.code();
@@ -369,7 +369,7 @@ async fn mrg_01_usr_14_a_mail_and_a_passkey_are_two_identities_of_one_user() {
         assert_eq!((&passkey["connection_type"], &passkey["connection_user_id"]), (&json!("WEBAUTHN"), &json!(ann)));
         assert_eq!(passkey["last_login_time"], now["last_login_time"], "turn {turn}");
         assert_ne!(mail["last_login_time"], now["last_login_time"], "turn {turn}");
-        assert_eq!(mail["is_social"].as_bool().unwrap_or_default(), false);
+        assert!(!mail["is_social"].as_bool().unwrap_or_default());
     }
     assert_eq!(client.ok(200, "GET", "/api/v1/users", None).await["total_size"], json!(1));
     // A passkey that is new, of a user who has signed in by mail, makes nobody new either.
