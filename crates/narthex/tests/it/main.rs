@@ -4,6 +4,7 @@ mod admin;
 mod answers;
 mod api_tokens;
 mod attacks;
+mod auth_service;
 mod browser;
 mod callers;
 mod certificates;
