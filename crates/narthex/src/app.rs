@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 
 use crate::config::{Config, LimitsConfig, MasterKey, TlsMode};
 use crate::dev::env_file::{self, Credentials, EnvFile};
-use crate::dev::{Folder, Helpers, Mailbox, MovedClock, ca};
+use crate::dev::{DevMailer, Folder, Helpers, Mailbox, MovedClock, ca};
 use crate::exit::{Exit, Failure, io_failure};
 use crate::gate::State;
 use crate::limits::Limiter;
@@ -31,6 +31,7 @@ use crate::listen::{Door, Listener, Timeouts};
 use crate::metrics::Metrics;
 use crate::pages::Assets;
 use crate::server::Server;
+use crate::smtp::SmtpMailer;
 use crate::{admin, dns, outbound, services};
 
 /// How long requests in flight may take once the listeners are closed.
@@ -95,7 +96,7 @@ pub struct AppOptions {
     pub key_pairs: KeyPairs,
     /// Who is asked for DNS records; the machine's resolver, if nobody else.
     pub dns: Option<Arc<dyn Dns>>,
-    /// Who takes mails; nobody, if nobody else. `narthex dev` keeps them in its mailbox.
+    /// Who takes mails; the configured mail servers, if nobody else. `narthex dev` keeps them in its mailbox.
     pub mailer: Option<Arc<dyn Mailer>>,
     /// Who sends requests to servers of the customers'; the guarded client, if nobody else.
     pub outbound: Option<Arc<dyn Outbound>>,
@@ -180,7 +181,7 @@ async fn start_dev(options: AppOptions, dev: DevOptions) -> Result<Running, Fail
 
     let database_url = dev.database_url.clone().unwrap_or_else(|| format!("sqlite:{}", folder.database().display()));
     let mailbox = Arc::new(Mailbox::default());
-    let options = AppOptions { mailer: Some(mailbox.clone()), ..options };
+    let options = AppOptions { mailer: Some(Arc::new(DevMailer::new(mailbox.clone()))), ..options };
     let core = open_core(&options, &database_url, MasterKeySource::File(folder.master_key())).await?;
     let known = env_file::read_credentials(&folder.env_file());
     let seeded = crate::seeding::dev(&core, &dev_url, &prd_url, known).await?;
@@ -252,6 +253,8 @@ async fn start_serve(options: AppOptions, config: Config) -> Result<Running, Fai
     let admin_url = admin.as_ref().map(|listener| format!("http://{}", listener.address())).unwrap_or_default();
     listeners.extend(admin);
 
+    let mailer = options.mailer.clone().unwrap_or_else(|| Arc::new(SmtpMailer::new(&config)));
+    let options = AppOptions { mailer: Some(mailer), ..options };
     let core = open_core(&options, &config.database_url, master_key(&config.master_key)?).await?;
     crate::seeding::serve(&core, &config, public.map_or(443, |address| address.port())).await?;
     if let Some(seed) = &config.seed_file {

@@ -22,6 +22,7 @@ pub mod reply;
 mod seeding;
 pub mod server;
 pub mod services;
+pub mod smtp;
 pub mod uploads;
 
 pub use app::{App, AppOptions, DevOptions, Mode, Running};

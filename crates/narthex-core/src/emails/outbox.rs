@@ -11,14 +11,16 @@ use super::{Mail, compose, failed};
 use crate::clock::Timestamp;
 use crate::core::Core;
 use crate::environments::{self, Environment};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::ids::EnvId;
 use crate::invitations;
 use crate::jobs::{self, Job, NewJob};
+use crate::mailer::Failure;
 use crate::organizations::share;
 use crate::seal::{self, Place, Sealed};
 
-/// Delivers a mail. What fails for about two days is a dead letter; whoever revives it within a week has it sent.
+/// Delivers a mail. What fails for about two days, or is refused for good, is a dead letter; whoever revives it within a week has it
+/// sent.
 pub const DELIVER: jobs::Kind = jobs::Kind {
     name: "mail.deliver",
     queue: jobs::Queue::Work,
@@ -102,7 +104,12 @@ pub async fn deliver(core: Arc<Core>, job: Job) -> Result<()> {
     if let Some(mail) = mail.filter(|mail| mail.variables.expires_at.is_none_or(|end| end > now)) {
         let composed = compose::compose(&core, &environment, mail, Some(format!("narthex-{id}"))).await?;
         let sent = core.mailer.send(&composed.message, composed.via.as_ref()).await;
-        sent.map_err(|error| failed(&environment, composed.message.use_case, error))?;
+        sent.map_err(|error| match error.failure {
+            Failure::Refused => {
+                Error::new(Kind::InvalidArgument, error.failure.text()).with_code("MAIL_REFUSED").because(error)
+            }
+            _ => failed(&environment, composed.message.use_case, error),
+        })?;
     } else {
         tracing::info!(mail = id, environment = %environment.id, "a mail is not sent: what it says has ended");
     }

@@ -305,7 +305,9 @@ async fn run_one(core: Arc<Core>, handlers: Handlers, job: Job) -> Result<()> {
             Ok(())
         }
         Err(error) => {
-            let retry = kind.retry.get(job.attempts.saturating_sub(1) as usize);
+            // What was asked for cannot be done, however often it is tried.
+            let is_final = error.kind() == crate::error::Kind::InvalidArgument;
+            let retry = kind.retry.get(job.attempts.saturating_sub(1) as usize).filter(|_| !is_final);
             tracing::warn!(
                 job = job.id,
                 kind = kind.name,

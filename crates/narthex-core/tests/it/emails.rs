@@ -158,6 +158,24 @@ narthex_db::on_each_engine! { &Schema::new().migrations();
         assert_eq!((dead[0].kind.as_str(), dead[0].last_error.as_str()), ("mail.deliver", Failure::Login.text()));
     }
 
+    async fn a_mail_that_a_server_refuses_for_good_is_not_tried_again(db: TestDb) {
+        let core = TestCore::on(db).await.unwrap();
+        let dev = core.dev.id;
+        core.mails.fail(Some(Failure::Refused));
+        let never_ends = Mail { variables: Variables::default(), ..mail(&core, UseCase::MemberInvite) };
+        let prepared = emails::prepare(&core, &core.dev, never_ends).await.unwrap();
+        let now = core.clock.now();
+        core.db.write(async move |tx| emails::enqueue(tx, &prepared, now).await).await.unwrap();
+        jobs::drain(&core.core).await.unwrap();
+        let dead = core.db.read(async move |tx| jobs::dead(tx, dev).await).await.unwrap();
+        assert_eq!(dead.len(), 1, "at once");
+        assert_eq!((dead[0].kind.as_str(), dead[0].last_error.as_str()), ("mail.deliver", Failure::Refused.text()));
+        core.mails.fail(None);
+        core.clock.advance(HOUR * 48);
+        jobs::drain(&core.core).await.unwrap();
+        assert!(core.mails.sent().is_empty());
+    }
+
     async fn a_dead_letter_that_is_revived_in_time_is_sent(db: TestDb) {
         let core = TestCore::on(db).await.unwrap();
         let dev = core.dev.id;

@@ -24,6 +24,7 @@ use tokio_rustls::TlsConnector;
 use super::{Answer, all_environments};
 use crate::config::{Config, TlsMode};
 use crate::health::{HealthCheckRequest, HealthCheckResponse};
+use crate::smtp::SmtpMailer;
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -201,7 +202,7 @@ pub async fn outside(config: &Config, ca: Option<&std::path::Path>) -> Vec<Findi
             }
         }
     }
-    findings.push(Finding::new("smtp", Level::Skipped, "no mail server can be configured yet"));
+    findings.push(smtp(config).await);
     findings
 }
 
@@ -216,6 +217,19 @@ async fn dns(domain: &str) -> Finding {
             let text = format!("{host} has no address ({error}): point *.{domain} here");
             Finding::new("dns", Level::Problem, text)
         }
+    }
+}
+
+async fn smtp(config: &Config) -> Finding {
+    let Some(mail) = &config.mail else {
+        let text =
+            "mail.host is not set: nobody signs in by mail but where an environment has a mail server of its own";
+        return Finding::new("smtp", Level::Warning, text);
+    };
+    match SmtpMailer::new(config).check().await {
+        Ok(()) => Finding::new("smtp", Level::Ok, format!("{} port {} takes mails", mail.host, mail.port)),
+        // To the operator, what the server has said is the answer to why.
+        Err(error) => Finding::new("smtp", Level::Problem, format!("{} ({})", error.failure.text(), error.detail)),
     }
 }
 

@@ -4,10 +4,12 @@
 pub mod keys;
 mod settings;
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use narthex_core::seal::Secret;
 pub use settings::{Settings, Source, Sources, duration};
 
 use crate::exit::Failure;
@@ -65,6 +67,46 @@ pub enum MasterKey {
     Text(String),
 }
 
+/// How a mail server is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MailTls {
+    /// TLS after STARTTLS, which the server must offer (RFC 3207).
+    StartTls,
+    /// TLS from the first byte (RFC 8314 §3).
+    Implicit,
+    /// In the clear.
+    None,
+}
+
+/// The installation's own mail server.
+#[derive(Clone)]
+pub struct MailConfig {
+    /// Name or address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// How it is spoken to.
+    pub tls: MailTls,
+    /// Who signs in, and with what; nobody, if the server asks nobody.
+    pub login: Option<(String, Secret<String>)>,
+    /// Address that mails come from.
+    pub from_email: String,
+}
+
+impl fmt::Debug for MailConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, port, tls, login, from_email } = self;
+        let username = login.as_ref().map(|(username, _)| username);
+        f.debug_struct("MailConfig")
+            .field("host", host)
+            .field("port", port)
+            .field("tls", tls)
+            .field("username", &username)
+            .field("from_email", from_email)
+            .finish_non_exhaustive()
+    }
+}
+
 /// The configuration of `narthex serve`, checked.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -96,6 +138,8 @@ pub struct Config {
     pub seed_file: Option<PathBuf>,
     /// Rate limits.
     pub limits: LimitsConfig,
+    /// Mail server of the installation.
+    pub mail: Option<MailConfig>,
     /// Log format.
     pub log_format: LogFormat,
     /// Log directives.
@@ -155,6 +199,7 @@ impl Config {
             database_url,
             seed_file: settings.path("seed.file"),
             limits: limits(settings)?,
+            mail: mail(settings)?,
             log_format: if settings.text("log.format") == "pretty" { LogFormat::Pretty } else { LogFormat::Json },
             log_level: settings.text("log.level").to_owned(),
         })
@@ -168,6 +213,43 @@ fn limits(settings: &Settings) -> Result<LimitsConfig, Failure> {
         token_per_client: settings.integer("limits.token_per_client_per_minute")?,
         token_per_ip: settings.integer("limits.token_per_ip_per_minute")?,
     })
+}
+
+fn mail(settings: &Settings) -> Result<Option<MailConfig>, Failure> {
+    let text = |name: &str| settings.text(name).trim().to_owned();
+    let host = text("mail.host");
+    let others = ["mail.from_email", "mail.username", "mail.password"];
+    if host.is_empty() {
+        return match others.iter().find(|name| !text(name).is_empty()) {
+            Some(name) => Err(settings.wrong(name, "is of no use without mail.host")),
+            None => Ok(None),
+        };
+    }
+    let port = u16::try_from(settings.integer("mail.port")?).ok().filter(|port| *port != 0);
+    let tls = match settings.text("mail.tls") {
+        "implicit" => MailTls::Implicit,
+        "none" => MailTls::None,
+        _ => MailTls::StartTls,
+    };
+    let from_email = text("mail.from_email");
+    if from_email.parse::<lettre::Address>().is_err() {
+        return Err(settings.wrong("mail.from_email", "must be an address, since mail.host is set"));
+    }
+    let (username, password) = (text("mail.username"), settings.text("mail.password").to_owned());
+    if username.is_empty() != password.is_empty() {
+        let name = if username.is_empty() { "mail.username" } else { "mail.password" };
+        return Err(settings.wrong(name, "is missing: a user name and a password belong together"));
+    }
+    if tls == MailTls::None && !username.is_empty() {
+        return Err(settings.wrong("mail.tls", "must not be `none` with a password, which would travel in the clear"));
+    }
+    Ok(Some(MailConfig {
+        host,
+        port: port.ok_or_else(|| settings.wrong("mail.port", "must be a port"))?,
+        tls,
+        login: (!username.is_empty()).then(|| (username, Secret::new(password))),
+        from_email,
+    }))
 }
 
 fn master_key(settings: &Settings, data_dir: &Path) -> Result<MasterKey, Failure> {

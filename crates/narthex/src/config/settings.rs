@@ -235,7 +235,11 @@ impl Settings {
         let mut lines = String::new();
         for key in KEYS {
             let (value, source) = &self.values[key.name];
-            let shown = if key.secret { redact(value) } else { value.clone() };
+            let shown = match key.name {
+                "database.url" | "keys.master" => redact(value),
+                _ if key.secret && !value.is_empty() => "[redacted]".to_owned(),
+                _ => value.clone(),
+            };
             let quoted = format!("\"{shown}\"");
             // Writing to a String cannot fail.
             writeln!(lines, "{:<36} = {quoted:<32} # {source}", key.name).ok();
@@ -316,6 +320,15 @@ mod tests {
         let sources = Sources { file: Some(path), ..Sources::default() };
         let message = Settings::load(&sources).unwrap_err().message;
         assert!(message.contains("line 2") && !message.contains("hunter2"), "{message}");
+    }
+
+    #[test]
+    fn ops_04_no_part_of_a_password_of_mail_is_shown_whatever_it_looks_like() {
+        for password in ["hunter2", "hunter2://a@hunter2", "sqlite:hunter2", "https://hunter2"] {
+            let flags = vec![("mail.password".to_owned(), password.to_owned())];
+            let shown = Settings::load(&Sources { flags, ..Sources::default() }).unwrap().redacted();
+            assert!(shown.contains("\"[redacted]\"") && !shown.contains("hunter2"), "{shown}");
+        }
     }
 
     #[test]

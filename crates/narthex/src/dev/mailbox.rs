@@ -1,8 +1,9 @@
-//! `/dev/mail` and `/dev/mailbox`: the mails of a development server, which leave the machine for nobody.
+//! `/dev/mail` and `/dev/mailbox`: the mails of a development server, which leave the machine for nobody. Where an environment's own mail
+//! server is on this machine, it is handed them too.
 
 use std::collections::VecDeque;
 use std::fmt::{self, Write as _};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::{HeaderValue, Response, StatusCode, header};
 use narthex_core::emails::escape;
@@ -10,7 +11,9 @@ use narthex_core::mailer::{Mailer, Message, Sending, SmtpServer};
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
+use crate::outbound::names_this_machine;
 use crate::reply::{self, Body};
+use crate::smtp::SmtpMailer;
 
 /// Mails that are kept, and their bytes: the oldest go.
 const MAILS: usize = 500;
@@ -71,6 +74,36 @@ impl Mailer for Mailbox {
                 }
             }
             Ok(())
+        })
+    }
+}
+
+/// Takes the mails of `narthex dev`: into the mailbox, and to the environment's own server if it says that it is on this machine, as the
+/// mail catchers are that developers try their settings with. Whatever other server is configured, nobody else gets one.
+#[derive(Debug)]
+pub struct DevMailer {
+    mailbox: Arc<Mailbox>,
+    smtp: SmtpMailer,
+}
+
+impl DevMailer {
+    /// One that fills this mailbox.
+    pub fn new(mailbox: Arc<Mailbox>) -> Self {
+        Self { mailbox, smtp: SmtpMailer::on_this_machine() }
+    }
+}
+
+impl Mailer for DevMailer {
+    fn address(&self) -> String {
+        self.mailbox.address()
+    }
+
+    fn send<'a>(&'a self, mail: &'a Message, via: Option<&'a SmtpServer>) -> Sending<'a> {
+        Box::pin(async move {
+            if let Some(server) = via.filter(|server| names_this_machine(&server.host)) {
+                self.smtp.send(mail, Some(server)).await?;
+            }
+            self.mailbox.send(mail, via).await
         })
     }
 }
@@ -137,7 +170,7 @@ pub(super) fn page(mailbox: &Mailbox, query: Option<&str>) -> Response<Body> {
         "{HEAD}<header><h1>Mailbox</h1><nav><a href=\"/dev/mailbox\">Reload</a> · <a href=\"/dev\">narthex dev</a></nav></header>"
     );
     if mails.is_empty() {
-        page.push_str("<p>No mail yet. Whatever this server sends arrives here, and nowhere else.</p>");
+        page.push_str("<p>No mail yet. Whatever this server sends arrives here, and nothing leaves this machine.</p>");
     }
     for (at, mail) in mails.iter().enumerate() {
         // Writing to a String cannot fail.

@@ -17,7 +17,7 @@ use narthex_core::{Error, events};
 use serde_json::Value;
 
 pub use clock::MovedClock;
-pub use mailbox::Mailbox;
+pub use mailbox::{DevMailer, Mailbox};
 
 use crate::gate::State;
 use crate::listen::{Door, Peer};

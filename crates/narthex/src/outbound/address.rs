@@ -48,6 +48,12 @@ pub fn is_public(address: IpAddr) -> bool {
     }
 }
 
+/// Whether a host, without brackets, says that it means this machine.
+pub fn names_this_machine(host: &str) -> bool {
+    let address = host.parse::<IpAddr>();
+    host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
+}
+
 #[cfg(test)]
 mod tests {
     use super::is_public;

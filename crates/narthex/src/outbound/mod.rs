@@ -20,7 +20,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use self::roots::Roots;
+pub(crate) use self::address::{is_public, names_this_machine};
+pub(crate) use self::roots::{Roots, authorities};
 
 const USER_AGENT: &str = concat!("Narthex/", env!("CARGO_PKG_VERSION"));
 /// Bytes of the head of an answer.
@@ -60,7 +61,7 @@ impl GuardedClient {
         let found = tokio::net::lookup_host((target.host.as_str(), target.port)).await;
         let found = found.map_err(|_| OutboundError::Failed("the host name cannot be resolved".to_owned()))?;
         let is_allowed = |address: &SocketAddr| {
-            address::is_public(address.ip()) || local && (address.ip().is_loopback() && target.names_this_machine())
+            is_public(address.ip()) || local && (address.ip().is_loopback() && target.names_this_machine())
         };
         Ok(found.filter(is_allowed).collect())
     }
@@ -141,8 +142,7 @@ impl Target {
 
     /// Whether the URL says that it means this machine. A name of the open network that resolves to it does not.
     fn names_this_machine(&self) -> bool {
-        let address = self.host.parse::<std::net::IpAddr>();
-        self.host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
+        names_this_machine(&self.host)
     }
 }
 

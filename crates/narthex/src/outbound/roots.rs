@@ -31,7 +31,8 @@ impl Roots {
     }
 }
 
-fn load() -> Result<ClientConfig, String> {
+/// The certificate authorities that the machine trusts, or those of the file that `SSL_CERT_FILE` names.
+pub(crate) fn authorities() -> Result<Vec<CertificateDer<'static>>, String> {
     let named = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
     let path = named.or_else(|| BUNDLES.iter().map(PathBuf::from).find(|path| path.exists()));
     let path = path.ok_or(
@@ -39,16 +40,23 @@ fn load() -> Result<ClientConfig, String> {
     )?;
     let unusable = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
     let text = std::fs::read(&path).map_err(|error| unusable(&error))?;
-    let certificates: Vec<CertificateDer<'_>> = CertificateDer::pem_slice_iter(&text).filter_map(Result::ok).collect();
-    let mut store = RootCertStore::empty();
-    let (added, _) = store.add_parsable_certificates(certificates);
-    if added == 0 {
+    let found = CertificateDer::pem_slice_iter(&text).filter_map(Result::ok);
+    // What cannot be read as an authority is left out, as every other program on the machine does.
+    let authorities: Vec<_> =
+        found.filter(|certificate| RootCertStore::empty().add(certificate.clone()).is_ok()).collect();
+    if authorities.is_empty() {
         return Err(unusable(&"holds no certificate"));
     }
+    Ok(authorities)
+}
+
+fn load() -> Result<ClientConfig, String> {
+    let mut store = RootCertStore::empty();
+    store.add_parsable_certificates(authorities()?);
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|error| unusable(&error))?
+        .map_err(|error| error.to_string())?
         .with_root_certificates(store)
         .with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use narthex::Exit;
-use narthex::config::{Config, Settings, Sources};
+use narthex::config::{Config, MailTls, Settings, Sources};
 
 fn sources(file: Option<(&tempfile::TempDir, &str)>, variables: &[(&str, &str)], flags: &[(&str, &str)]) -> Sources {
     let own =
@@ -95,6 +95,8 @@ fn ops_04_wrong_values_are_refused_with_the_key() {
         ("limits.api_per_minute", "-1"),
         ("log.format", "xml"),
         ("tls.mode", "acme"),
+        ("mail.tls", "sometimes"),
+        ("mail.port", "smtp"),
     ] {
         let failure = Settings::load(&sources(None, &[], &[(key, value)])).expect_err(value);
         assert!(failure.to_string().contains(&format!("`{key}`")), "{failure}");
@@ -106,11 +108,45 @@ fn ops_04_wrong_values_are_refused_with_the_key() {
         &[("server.base_domain", "x.example:8443")],
         &[("keys.master", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")],
         &[("keys.master", "env:NARTHEX_NO_SUCH")],
+        &[("mail.from_email", "hi@auth.example")],
+        &[("mail.host", "mail.example")],
+        &[("mail.host", "mail.example"), ("mail.from_email", "auth.example")],
+        &[("mail.host", "mail.example"), ("mail.from_email", "hi@auth.example"), ("mail.port", "0")],
+        &[("mail.host", "mail.example"), ("mail.from_email", "hi@auth.example"), ("mail.port", "70000")],
+        &[("mail.host", "mail.example"), ("mail.from_email", "hi@auth.example"), ("mail.username", "narthex")],
+        &[("mail.host", "mail.example"), ("mail.from_email", "hi@auth.example"), ("mail.password", "hunter2")],
+        &[
+            ("mail.host", "mail.example"),
+            ("mail.from_email", "hi@auth.example"),
+            ("mail.username", "narthex"),
+            ("mail.password", "hunter2"),
+            ("mail.tls", "none"),
+        ],
     ] {
         let settings = Settings::load(&sources(None, &[], flags)).unwrap();
         let failure = Config::from_settings(&settings).expect_err("a refused configuration");
         assert_eq!(failure.exit, Exit::Config, "{failure}");
     }
+}
+
+#[test]
+fn ops_04_the_mail_server_comes_from_file_variable_and_flag_and_its_password_by_reference() {
+    let folder = tempfile::tempdir().unwrap();
+    let password = folder.path().join("password");
+    std::fs::write(&password, "hunter2\n").unwrap();
+    let text = format!(
+        "[mail]\nhost = \"mail.example\"\nport = 465\ntls = \"implicit\"\npassword = \"file:{}\"\n",
+        password.display()
+    );
+    let variables = [("NARTHEX_MAIL__USERNAME", "narthex")];
+    let sources = sources(Some((&folder, &text)), &variables, &[("mail.from_email", "hi@auth.example")]);
+    let settings = Settings::load(&sources).unwrap();
+    let mail = Config::from_settings(&settings).unwrap().mail.expect("a mail server");
+    assert_eq!((mail.host.as_str(), mail.port, mail.tls), ("mail.example", 465, MailTls::Implicit));
+    let (username, secret) = mail.login.expect("a login");
+    assert_eq!((username.as_str(), secret.expose().as_str()), ("narthex", "hunter2"));
+    assert_eq!(mail.from_email, "hi@auth.example");
+    assert!(!settings.redacted().contains("hunter2"));
 }
 
 #[test]
