@@ -35,6 +35,7 @@ mod rpcs;
 mod secrets;
 mod sessions;
 mod signed_in;
+mod specifications;
 mod totp;
 mod two_nodes;
 mod upgrade;
