@@ -601,3 +601,20 @@ async fn wan_07_a_counter_that_another_login_has_moved_meanwhile_is_looked_at_ag
     assert_eq!(f.number("SELECT refusals FROM passkeys").await, 1);
     assert_eq!(f.number("SELECT counter FROM passkeys").await, 7);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mistake_10_a_passkey_that_one_node_deletes_is_refused_by_the_other() {
+    let Some(db) = postgres_database().await else { return };
+    let f = people(db).await;
+    let other = f.node.second_node().await.expect("a second node");
+    let (ann, authenticator, passkey) = ann(&f).await;
+    let begin = async || passkeys::begin_authentication(&other, f.environment(), None).await.expect("a challenge");
+    let (first, under_way) = (begin().await, begin().await);
+    let given = authenticator.get(&first, ORIGIN);
+    let proven = passkeys::finish_authentication(&other, f.environment(), given).await.expect("a login there");
+    passkeys::delete(f.core(), f.env(), Some(ann), passkey.id).await.expect("deleted here");
+    let given = authenticator.get(&under_way, ORIGIN);
+    assert_code(passkeys::finish_authentication(&other, f.environment(), given).await, UNKNOWN);
+    assert_eq!(redeem(&other, &f, proven.session_token.expose()).await, None, "not even what it had proven");
+    other.close().await;
+}

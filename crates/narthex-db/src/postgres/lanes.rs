@@ -19,6 +19,10 @@ use crate::tx::{Fate, Fault, Link, Tx};
 /// Runs of one closure at most, the first included.
 const TRIES: u32 = 8;
 
+/// From this try on a transaction waits for its turn: rivals that undo each other's work again and again would all use up their tries
+/// side by side, and one after the other they succeed.
+const IN_TURN: u32 = 3;
+
 /// How long a COMMIT may take before its outcome counts as unknown. Longer than the closure's deadline on purpose: a
 /// slow disk or a synchronous standby is not a reason to give up on a write that will most likely stand.
 const COMMIT_LIMIT: Duration = Duration::from_secs(30);
@@ -72,6 +76,7 @@ enum Run {
 impl Lane {
     async fn transaction(&mut self, job: &mut dyn Job) -> Run {
         let mut tries = 1;
+        let mut turn = None;
         loop {
             match self.run(job).await {
                 Run::Again(error) if tries == TRIES => {
@@ -82,8 +87,16 @@ impl Lane {
                 }
                 Run::Again(_) => {
                     Metrics::add(&self.server.metrics.retries, 1);
-                    tokio::time::sleep(pause(tries)).await;
                     tries += 1;
+                    if turn.is_none() {
+                        tokio::time::sleep(pause(tries - 1)).await;
+                        if tries >= IN_TURN && self.purpose == Purpose::Write {
+                            turn = Some(Arc::clone(&self.server.turn).lock_owned().await);
+                        }
+                    } else {
+                        // Whoever has the turn meets only newcomers.
+                        tokio::time::sleep(pause(1)).await;
+                    }
                 }
                 Run::Unknown(error) if self.purpose == Purpose::Write => return self.settle(job, error).await,
                 done => return done,

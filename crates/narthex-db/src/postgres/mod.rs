@@ -45,6 +45,8 @@ struct Server {
     generation: AtomicU64,
     /// The first executor, on which connections outside the lanes live.
     home: Handle,
+    /// Held by a transaction that has been undone again and again by others, until it is done.
+    turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// What a connection is for.
@@ -72,6 +74,7 @@ impl Postgres {
             metrics: Arc::clone(metrics),
             generation: AtomicU64::new(0),
             home: runtimes[0].handle().clone(),
+            turn: Arc::default(),
         });
         let mut threads = Vec::new();
         for (number, runtime) in runtimes.into_iter().enumerate() {
@@ -231,8 +234,10 @@ fn settings(purpose: Purpose, options: &DbOptions) -> String {
     match purpose {
         Purpose::Write => {
             let limit = options.write_deadline + Duration::from_secs(1);
+            // A sequential scan reads the whole table as far as SERIALIZABLE is concerned, and conflicts with every other writer of it;
+            // on tables that are still small the planner prefers it.
             format!(
-                "SET statement_timeout = {}; SET idle_in_transaction_session_timeout = {}",
+                "SET statement_timeout = {}; SET idle_in_transaction_session_timeout = {}; SET enable_seqscan = off",
                 millis(limit),
                 millis(limit * 2)
             )

@@ -22,6 +22,8 @@ pub struct Browser<'a> {
     base: String,
     pub jar: BTreeMap<String, String>,
     pub user_agent: String,
+    /// Headers that somebody between the browser and the server adds.
+    pub added: Vec<(&'static str, &'static str)>,
 }
 
 /// What a browser shows.
@@ -55,7 +57,7 @@ impl Page {
     }
 
     /// Value of the hidden field.
-    fn csrf(&self) -> String {
+    pub fn csrf(&self) -> String {
         let (_, rest) =
             self.html.split_once("name=\"csrf\" value=\"").unwrap_or_else(|| panic!("no form: {}", self.html));
         rest.split('"').next().unwrap().to_owned()
@@ -77,12 +79,16 @@ impl<'a> Browser<'a> {
             base: harness.running().http_url.clone(),
             jar: BTreeMap::new(),
             user_agent: "Mozilla/5.0 (X11; Linux x86_64; rv:132.0) Gecko/20100101 Firefox/132.0".to_owned(),
+            added: Vec::new(),
         }
     }
 
     async fn send(&mut self, verb: &str, path: &str, form: Option<&[(&str, &str)]>, origin: Option<&str>) -> Reply {
         let mut request = Request::builder().method(verb).uri(format!("{}{path}", self.base));
         request = request.header("user-agent", &self.user_agent);
+        for (name, value) in &self.added {
+            request = request.header(*name, *value);
+        }
         if !self.jar.is_empty() {
             let cookies: Vec<String> = self.jar.iter().map(|(name, value)| format!("{name}={value}")).collect();
             request = request.header("cookie", cookies.join("; "));

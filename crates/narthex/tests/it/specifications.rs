@@ -132,199 +132,215 @@ async fn authz_01_authz_09_authz_11_lgn_16_hostile_authorization_requests_sectio
     let (long, hint) = ("x".repeat(2_049), format!("{}@example.com", "x".repeat(320)));
     let padded = format!("{CHALLENGE}=");
     let alien = CHALLENGE.replace('-', "+").replace('_', "/");
-    let rows: Vec<(&str, &[Change<'_>], Told)> = vec![
+    let rows: Vec<(&str, Vec<Change<'_>>, Told)> = vec![
         // Whoever asks is not known, or not at this address.
-        ("rfc6749_4_1_1_client_id_is_required", &[("client_id", "")], Page("invalid_request")),
-        ("rfc6749_4_1_2_1_unknown_client", &[("client_id", "webc_1")], Page("invalid_client")),
-        ("rfc6749_2_2_client_of_another_form", &[("client_id", "../../keys")], Page("invalid_client")),
-        ("rfc6749_4_1_2_1_client_of_another_environment", &[("client_id", &foreign)], Page("invalid_client")),
-        ("rfc6749_4_4_client_that_is_a_machine", &[("client_id", &machine)], Page("invalid_client")),
-        ("rfc6749_4_1_2_1_client_that_is_switched_off", &[("client_id", &off)], Page("application_not_active")),
-        ("rfc6749_3_1_repeated_client_id", &[("client_id", &spa), ("client_id", &spa)], Page("invalid_request")),
+        ("rfc6749_4_1_1_client_id_is_required", vec![("client_id", "")], Page("invalid_request")),
+        ("rfc6749_4_1_2_1_unknown_client", vec![("client_id", "webc_1")], Page("invalid_client")),
+        ("rfc6749_2_2_client_of_another_form", vec![("client_id", "../../keys")], Page("invalid_client")),
+        ("rfc6749_4_1_2_1_client_of_another_environment", vec![("client_id", &foreign)], Page("invalid_client")),
+        ("rfc6749_4_4_client_that_is_a_machine", vec![("client_id", &machine)], Page("invalid_client")),
+        ("rfc6749_4_1_2_1_client_that_is_switched_off", vec![("client_id", &off)], Page("application_not_active")),
+        ("rfc6749_3_1_repeated_client_id", vec![("client_id", &spa), ("client_id", &spa)], Page("invalid_request")),
         (
             "rfc6749_3_1_repeated_redirect_uri",
-            &[("redirect_uri", REDIRECT), ("redirect_uri", "https://evil.example/")],
+            vec![("redirect_uri", REDIRECT), ("redirect_uri", "https://evil.example/")],
             Page("invalid_request"),
         ),
-        ("rfc6749_3_1_2_3_redirect_uri_is_required", &[("redirect_uri", "")], Page("invalid_redirect_uri")),
+        ("rfc6749_3_1_2_3_redirect_uri_is_required", vec![("redirect_uri", "")], Page("invalid_redirect_uri")),
         (
             "rfc6749_3_1_2_4_bad_redirect_is_never_followed",
-            &[("redirect_uri", "https://evil.example/callback")],
+            vec![("redirect_uri", "https://evil.example/callback")],
             Page("invalid_redirect_uri"),
         ),
-        ("rfc6749_3_1_2_fragment", &[("redirect_uri", "https://app.example/callback#x")], Page("invalid_redirect_uri")),
-        ("rfc6749_3_1_2_relative_redirect", &[("redirect_uri", "/callback")], Page("invalid_redirect_uri")),
-        ("rfc6749_3_1_2_scheme_relative", &[("redirect_uri", "//app.example/callback")], Page("invalid_redirect_uri")),
+        (
+            "rfc6749_3_1_2_fragment",
+            vec![("redirect_uri", "https://app.example/callback#x")],
+            Page("invalid_redirect_uri"),
+        ),
+        ("rfc6749_3_1_2_relative_redirect", vec![("redirect_uri", "/callback")], Page("invalid_redirect_uri")),
+        (
+            "rfc6749_3_1_2_scheme_relative",
+            vec![("redirect_uri", "//app.example/callback")],
+            Page("invalid_redirect_uri"),
+        ),
         (
             "rfc9700_2_1_exact_matching_path",
-            &[("redirect_uri", "https://app.example/callback/x")],
+            vec![("redirect_uri", "https://app.example/callback/x")],
             Page("invalid_redirect_uri"),
         ),
         (
             "rfc9700_2_1_exact_matching_slash",
-            &[("redirect_uri", "https://app.example/callback/")],
+            vec![("redirect_uri", "https://app.example/callback/")],
             Page("invalid_redirect_uri"),
         ),
         (
             "rfc9700_2_1_exact_matching_case",
-            &[("redirect_uri", "https://app.example/Callback")],
+            vec![("redirect_uri", "https://app.example/Callback")],
             Page("invalid_redirect_uri"),
         ),
         (
             "rfc9700_2_1_exact_matching_query",
-            &[("redirect_uri", "https://app.example/callback?x=1")],
+            vec![("redirect_uri", "https://app.example/callback?x=1")],
             Page("invalid_redirect_uri"),
         ),
         (
             "rfc9700_2_1_exact_matching_scheme",
-            &[("redirect_uri", "http://app.example/callback")],
+            vec![("redirect_uri", "http://app.example/callback")],
             Page("invalid_redirect_uri"),
         ),
         (
             "rfc9700_2_1_exact_matching_port",
-            &[("redirect_uri", "https://app.example:8443/callback")],
+            vec![("redirect_uri", "https://app.example:8443/callback")],
             Page("invalid_redirect_uri"),
         ),
         (
             "rfc9700_2_1_exact_matching_dots",
-            &[("redirect_uri", "https://app.example/x/../callback")],
+            vec![("redirect_uri", "https://app.example/x/../callback")],
             Page("invalid_redirect_uri"),
         ),
         (
             "rfc9700_2_1_exact_matching_encoding",
-            &[("redirect_uri", "https://app.example/%63allback")],
+            vec![("redirect_uri", "https://app.example/%63allback")],
             Page("invalid_redirect_uri"),
         ),
         (
             "rfc9700_4_1_3_userinfo_before_the_host",
-            &[("redirect_uri", "https://app.example@evil.example/callback")],
+            vec![("redirect_uri", "https://app.example@evil.example/callback")],
             Page("invalid_redirect_uri"),
         ),
         (
             "rfc9700_4_1_1_longer_host",
-            &[("redirect_uri", "https://app.example.evil.example/callback")],
+            vec![("redirect_uri", "https://app.example.evil.example/callback")],
             Page("invalid_redirect_uri"),
         ),
         (
             "rfc9700_4_1_3_backslash",
-            &[("redirect_uri", "https://evil.example\\@app.example/callback")],
+            vec![("redirect_uri", "https://evil.example\\@app.example/callback")],
             Page("invalid_redirect_uri"),
         ),
-        ("rfc9700_4_1_1_script", &[("redirect_uri", "javascript:alert(1)")], Page("invalid_redirect_uri")),
-        ("rfc9700_4_11_open_redirector", &[("redirect_uri", "data:text/html,x")], Page("invalid_redirect_uri")),
+        ("rfc9700_4_1_1_script", vec![("redirect_uri", "javascript:alert(1)")], Page("invalid_redirect_uri")),
+        ("rfc9700_4_11_open_redirector", vec![("redirect_uri", "data:text/html,x")], Page("invalid_redirect_uri")),
         (
             "rfc8252_8_4_other_native_scheme",
-            &[("redirect_uri", "com.app.example:/callback")],
+            vec![("redirect_uri", "com.app.example:/callback")],
             Page("invalid_redirect_uri"),
         ),
         (
             "rfc6749_4_1_1_a_bad_address_is_worse_than_anything_else",
-            &[("redirect_uri", "https://evil.example/"), ("response_type", "token"), ("prompt", "none login")],
+            vec![("redirect_uri", "https://evil.example/"), ("response_type", "token"), ("prompt", "none login")],
             Page("invalid_redirect_uri"),
         ),
         // The rest goes to the application.
-        ("rfc6749_3_1_1_response_type_is_required", &[("response_type", "")], Application("invalid_request")),
+        ("rfc6749_3_1_1_response_type_is_required", vec![("response_type", "")], Application("invalid_request")),
         (
             "rfc6749_3_1_1_unknown_response_type",
-            &[("response_type", "codes")],
+            vec![("response_type", "codes")],
             Application("unsupported_response_type"),
         ),
-        ("rfc9700_2_1_2_no_implicit_grant", &[("response_type", "token")], Application("unsupported_response_type")),
-        ("oidc_core_3_2_no_implicit_flow", &[("response_type", "id_token")], Application("unsupported_response_type")),
+        ("rfc9700_2_1_2_no_implicit_grant", vec![("response_type", "token")], Application("unsupported_response_type")),
+        (
+            "oidc_core_3_2_no_implicit_flow",
+            vec![("response_type", "id_token")],
+            Application("unsupported_response_type"),
+        ),
         (
             "oidc_core_3_3_no_hybrid_flow",
-            &[("response_type", "code id_token")],
+            vec![("response_type", "code id_token")],
             Application("unsupported_response_type"),
         ),
         (
             "rfc6749_3_1_repeated_parameter_response_type",
-            &[("response_type", "code"), ("response_type", "code")],
+            vec![("response_type", "code"), ("response_type", "code")],
             Application("invalid_request"),
         ),
         (
             "rfc6749_3_1_repeated_parameter_scope",
-            &[("scope", "openid"), ("scope", "email")],
+            vec![("scope", "openid"), ("scope", "email")],
             Application("invalid_request"),
         ),
-        ("rfc6749_3_1_repeated_parameter_nonce", &[("nonce", "n-1"), ("nonce", "n-2")], Application("invalid_request")),
+        (
+            "rfc6749_3_1_repeated_parameter_nonce",
+            vec![("nonce", "n-1"), ("nonce", "n-2")],
+            Application("invalid_request"),
+        ),
         (
             "rfc6749_3_1_repeated_parameter_prompt",
-            &[("prompt", "login"), ("prompt", "none")],
+            vec![("prompt", "login"), ("prompt", "none")],
             Application("invalid_request"),
         ),
         (
             "rfc6749_3_1_repeated_parameter_code_challenge",
-            &[("code_challenge", CHALLENGE), ("code_challenge", CHALLENGE)],
+            vec![("code_challenge", CHALLENGE), ("code_challenge", CHALLENGE)],
             Application("invalid_request"),
         ),
         (
             "rfc6749_3_1_repeated_parameter_code_challenge_method",
-            &[("code_challenge_method", "S256"), ("code_challenge_method", "plain")],
+            vec![("code_challenge_method", "S256"), ("code_challenge_method", "plain")],
             Application("invalid_request"),
         ),
         (
             "rfc6749_3_1_repeated_parameter_max_age",
-            &[("max_age", "1"), ("max_age", "100")],
+            vec![("max_age", "1"), ("max_age", "100")],
             Application("invalid_request"),
         ),
-        ("rfc6749_3_3_no_scope_that_is_known", &[("scope", "everything")], Application("invalid_scope")),
-        ("rfc6749_4_1_2_1_unauthorized_client", &[("client_id", &mute)], Application("unauthorized_client")),
-        ("rfc7636_4_2_short_challenge", &[("code_challenge", "short")], Application("invalid_request")),
-        ("rfc7636_4_2_padded_challenge", &[("code_challenge", &padded)], Application("invalid_request")),
-        ("rfc7636_4_2_challenge_of_another_alphabet", &[("code_challenge", &alien)], Application("invalid_request")),
-        ("rfc7636_4_2_long_challenge", &[("code_challenge", &long)], Application("invalid_request")),
-        ("rfc7636_4_3_plain", &[("code_challenge_method", "plain")], Application("invalid_request")),
-        ("rfc7636_4_3_no_method_means_plain", &[("code_challenge_method", "")], Application("invalid_request")),
-        ("rfc7636_4_3_unknown_method", &[("code_challenge_method", "S512")], Application("invalid_request")),
-        ("rfc7636_4_4_1_method_without_challenge", &[("code_challenge", "")], Application("invalid_request")),
+        ("rfc6749_3_3_no_scope_that_is_known", vec![("scope", "everything")], Application("invalid_scope")),
+        ("rfc6749_4_1_2_1_unauthorized_client", vec![("client_id", &mute)], Application("unauthorized_client")),
+        ("rfc7636_4_2_short_challenge", vec![("code_challenge", "short")], Application("invalid_request")),
+        ("rfc7636_4_2_padded_challenge", vec![("code_challenge", &padded)], Application("invalid_request")),
+        ("rfc7636_4_2_challenge_of_another_alphabet", vec![("code_challenge", &alien)], Application("invalid_request")),
+        ("rfc7636_4_2_long_challenge", vec![("code_challenge", &long)], Application("invalid_request")),
+        ("rfc7636_4_3_plain", vec![("code_challenge_method", "plain")], Application("invalid_request")),
+        ("rfc7636_4_3_no_method_means_plain", vec![("code_challenge_method", "")], Application("invalid_request")),
+        ("rfc7636_4_3_unknown_method", vec![("code_challenge_method", "S512")], Application("invalid_request")),
+        ("rfc7636_4_4_1_method_without_challenge", vec![("code_challenge", "")], Application("invalid_request")),
         (
             "rfc9700_2_1_1_pkce_of_public_clients",
-            &[("client_id", &spa), ("code_challenge", ""), ("code_challenge_method", "")],
+            vec![("client_id", &spa), ("code_challenge", ""), ("code_challenge_method", "")],
             Application("invalid_request"),
         ),
         (
             "rfc9700_2_1_1_pkce_downgrade",
-            &[("client_id", &strict), ("code_challenge", ""), ("code_challenge_method", "")],
+            vec![("client_id", &strict), ("code_challenge", ""), ("code_challenge_method", "")],
             Application("invalid_request"),
         ),
         (
             "rfc8707_2_resource_of_somebody_else",
-            &[("resource", "https://other.example")],
+            vec![("resource", "https://other.example")],
             Application("invalid_target"),
         ),
-        ("rfc8707_2_resource_that_is_no_uri", &[("resource", "x")], Application("invalid_target")),
-        ("oidc_core_3_1_2_1_prompt_none_with_others", &[("prompt", "none login")], Application("invalid_request")),
-        ("oidc_core_3_1_2_1_unknown_prompt", &[("prompt", "maybe")], Application("invalid_request")),
-        ("oidc_core_3_1_2_1_prompt_in_capitals", &[("prompt", "NONE")], Application("invalid_request")),
-        ("oidc_core_3_1_2_1_negative_max_age", &[("max_age", "-1")], Application("invalid_request")),
-        ("oidc_core_3_1_2_1_max_age_that_is_no_number", &[("max_age", "soon")], Application("invalid_request")),
+        ("rfc8707_2_resource_that_is_no_uri", vec![("resource", "x")], Application("invalid_target")),
+        ("oidc_core_3_1_2_1_prompt_none_with_others", vec![("prompt", "none login")], Application("invalid_request")),
+        ("oidc_core_3_1_2_1_unknown_prompt", vec![("prompt", "maybe")], Application("invalid_request")),
+        ("oidc_core_3_1_2_1_prompt_in_capitals", vec![("prompt", "NONE")], Application("invalid_request")),
+        ("oidc_core_3_1_2_1_negative_max_age", vec![("max_age", "-1")], Application("invalid_request")),
+        ("oidc_core_3_1_2_1_max_age_that_is_no_number", vec![("max_age", "soon")], Application("invalid_request")),
         (
             "oidc_core_3_1_2_1_max_age_without_end",
-            &[("max_age", "99999999999999999999")],
+            vec![("max_age", "99999999999999999999")],
             Application("invalid_request"),
         ),
-        ("oidc_core_3_1_2_1_endless_login_hint", &[("login_hint", &hint)], Application("invalid_request")),
-        ("oidc_core_3_1_2_1_endless_nonce", &[("nonce", &long)], Application("invalid_request")),
-        ("oidc_core_3_1_2_1_form_post", &[("response_mode", "form_post")], Application("invalid_request")),
-        ("oidc_core_3_1_2_1_fragment", &[("response_mode", "fragment")], Application("invalid_request")),
+        ("oidc_core_3_1_2_1_endless_login_hint", vec![("login_hint", &hint)], Application("invalid_request")),
+        ("oidc_core_3_1_2_1_endless_nonce", vec![("nonce", &long)], Application("invalid_request")),
+        ("oidc_core_3_1_2_1_form_post", vec![("response_mode", "form_post")], Application("invalid_request")),
+        ("oidc_core_3_1_2_1_fragment", vec![("response_mode", "fragment")], Application("invalid_request")),
         (
             "oidc_core_3_1_2_6_prompt_none_and_too_old",
-            &[("prompt", "none"), ("max_age", "0")],
+            vec![("prompt", "none"), ("max_age", "0")],
             Application("login_required"),
         ),
         (
             "oidc_core_6_1_request_object",
-            &[("request", "eyJhbGciOiJub25lIn0.e30.")],
+            vec![("request", "eyJhbGciOiJub25lIn0.e30.")],
             Application("request_not_supported"),
         ),
         (
             "oidc_core_6_2_request_object_by_reference",
-            &[("request_uri", "https://evil.example/request")],
+            vec![("request_uri", "https://evil.example/request")],
             Application("request_uri_not_supported"),
         ),
         (
             "rfc9126_4_pushed_request",
-            &[("request_uri", "urn:ietf:params:oauth:request_uri:x")],
+            vec![("request_uri", "urn:ietf:params:oauth:request_uri:x")],
             Application("request_uri_not_supported"),
         ),
     ];
@@ -508,6 +524,7 @@ async fn oauth_05_oauth_06_oauth_07_oauth_10_hostile_token_requests_section_by_s
     let tokens = login.tokens("openid profile offline_access").await;
     let text = |name: &str| tokens[name].as_str().expect("a token").to_owned();
     let (refresh, access, id_token) = (text("refresh_token"), text("access_token"), text("id_token"));
+    let altered = login.tokens("openid offline_access").await["refresh_token"].as_str().unwrap().to_owned();
     let of_spa = f.code_of(&spa, Some(CHALLENGE)).await;
     let as_other = |form: Form| with(with(form, "client_id", &other), "client_secret", &other_secret);
     let as_mute = |form: Form| with(with(form, "client_id", &mute), "client_secret", &mute_secret);
@@ -535,7 +552,7 @@ async fn oauth_05_oauth_06_oauth_07_oauth_10_hostile_token_requests_section_by_s
     }
     row(
         "rfc6749_3_2_repeated_parameter_code_verifier",
-        { twice(with(f.good(Some(CHALLENGE)).await, "code_verifier", VERIFIER), "code_verifier") },
+        twice(with(f.good(Some(CHALLENGE)).await, "code_verifier", VERIFIER), "code_verifier"),
         400,
         "invalid_request",
     );
@@ -570,7 +587,7 @@ async fn oauth_05_oauth_06_oauth_07_oauth_10_hostile_token_requests_section_by_s
     row("rfc6749_5_2_unauthorized_client_refresh", as_mute(f.refresh(&refresh)), 400, "unauthorized_client");
     row(
         "rfc6749_4_4_a_public_client_has_no_credentials",
-        { vec![("grant_type", "client_credentials".into()), ("client_id", spa.clone())] },
+        vec![("grant_type", "client_credentials".into()), ("client_id", spa.clone())],
         400,
         "unauthorized_client",
     );
@@ -662,8 +679,8 @@ async fn oauth_05_oauth_06_oauth_07_oauth_10_hostile_token_requests_section_by_s
     row(
         "rfc6749_10_4_an_altered_refresh_token",
         f.refresh(&{
-            let last = if refresh.ends_with('a') { 'b' } else { 'a' };
-            format!("{}{last}", &refresh[..refresh.len() - 1])
+            let last = if altered.ends_with('a') { 'b' } else { 'a' };
+            format!("{}{last}", &altered[..altered.len() - 1])
         }),
         400,
         "invalid_grant",

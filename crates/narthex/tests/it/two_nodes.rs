@@ -11,18 +11,18 @@ use tempfile::TempDir;
 use crate::programs::{Node, Site};
 
 /// What is taken away on one node is refused on the other within this time (DESIGN §6, mistake 10).
-const AT_MOST: Duration = Duration::from_secs(1);
+pub const AT_MOST: Duration = Duration::from_secs(1);
 
-struct Pair {
-    a: Node,
-    b: Node,
+pub struct Pair {
+    pub a: Node,
+    pub b: Node,
     database: TestDb,
     folder: TempDir,
 }
 
 impl Pair {
     /// `None` without a PostgreSQL to run on.
-    async fn start() -> Option<Self> {
+    pub async fn start() -> Option<Self> {
         narthex_db::testing::postgres_url()?;
         let database = TestDb::new(Engine::Postgres, &[]).await.expect("a PostgreSQL database");
         let folder = tempfile::tempdir().expect("a folder");
@@ -41,7 +41,7 @@ impl Pair {
         self.database.options().url.clone()
     }
 
-    async fn rows<T: FromRow + Send + 'static>(&self, sql: &'static str) -> Vec<T> {
+    pub async fn rows<T: FromRow + Send + 'static>(&self, sql: &'static str) -> Vec<T> {
         self.db().read(async move |tx| tx.all(sql, &[]).await).await.expect("rows")
     }
 
@@ -62,7 +62,7 @@ async fn status(site: &Site, token: &str) -> u16 {
 }
 
 /// Waits until `ask` answers `wanted`, which must not take longer than [`AT_MOST`], and must stay so.
-async fn within_a_second(what: &str, wanted: u16, ask: impl AsyncFn() -> u16) {
+pub async fn within_a_second(what: &str, wanted: u16, ask: impl AsyncFn() -> u16) {
     let started = Instant::now();
     loop {
         let got = ask().await;
