@@ -42,6 +42,9 @@ struct Arguments {
     /// Core of the load generator.
     #[arg(long, default_value_t = 1)]
     load_core: usize,
+    /// Logins of each half of `logins`.
+    #[arg(long, default_value_t = 100_000)]
+    logins: u64,
     /// Leave docs/performance.md as it is.
     #[arg(long)]
     print_only: bool,
@@ -70,6 +73,8 @@ enum Figure {
     Users,
     /// Bytes, first byte and CPU of the login page
     Pages,
+    /// What logins leave in the database
+    Logins,
     /// Cold start
     Start,
     /// Resident memory
@@ -83,6 +88,7 @@ struct Bench {
     binary: PathBuf,
     server_core: usize,
     method: Method,
+    logins: u64,
     folder: tempfile::TempDir,
 }
 
@@ -104,6 +110,7 @@ impl Bench {
             Figure::List => rows::list::pages(self).await,
             Figure::Users => rows::users::list_and_search(self).await,
             Figure::Pages => rows::pages::login(self).await,
+            Figure::Logins => rows::logins::storage(self).await,
             Figure::Start => rows::process::start(self).await,
             Figure::Memory => rows::process::memory(self).await,
             Figure::Size => rows::process::size(self),
@@ -124,6 +131,7 @@ fn main() -> Result<()> {
             turn: Duration::from_secs(arguments.seconds),
             sequence: Arc::default(),
         },
+        logins: arguments.logins,
         folder,
     };
     let figures = if arguments.rows.is_empty() { Figure::value_variants().to_vec() } else { arguments.rows };

@@ -3,6 +3,7 @@
 pub mod create;
 pub mod list;
 pub mod pages;
+pub mod logins;
 pub mod process;
 pub mod read;
 mod seed;

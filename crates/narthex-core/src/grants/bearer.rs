@@ -49,7 +49,14 @@ pub(super) async fn known(core: &Core, environment: &Environment, claims: &Acces
         return Ok(None);
     }
     let grant = store::load(&mut *core.db.reader().await?, environment.id, id).await?;
-    let Some(grant) = grant.filter(|grant| grant.revoked_at.is_none()) else { return Ok(None) };
+    // What a token says of its user and session is what its grant says, or it is none of ours.
+    let agrees = |grant: &Grant| match &grant.authorization.subject {
+        Subject::User { user, session, .. } => {
+            claims.sub == user.to_string() && claims.sid.as_ref().is_none_or(|sid| *sid == session.to_string())
+        }
+        Subject::Connection { sub, .. } => claims.sub == *sub,
+    };
+    let Some(grant) = grant.filter(|grant| grant.revoked_at.is_none() && agrees(grant)) else { return Ok(None) };
     let client = clients::get(core, environment.id, &grant.client_id).await?;
     if !client.is_some_and(|client| client.enabled && client.created_at <= grant.created_at) {
         return Ok(None);

@@ -10,7 +10,7 @@ use crate::logins::Login;
 use crate::people::{Rival, invited, postgres_database, until_it_waits};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn mistake_5_inv_02_an_invitation_that_another_takes_up_meanwhile_is_taken() {
+async fn inv_01_mistake_5_an_invitation_that_another_takes_up_meanwhile_is_taken() {
     let Some(db) = postgres_database().await else { return };
     let url = db.options().url.clone();
     let login = Arc::new(Login::on(db).await);
@@ -102,7 +102,7 @@ async fn mistake_5_pwo_02_of_many_browsers_with_one_code_one_gets_in() {
 
 /// Different people must not wait for each other until they give up.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn sgn_01_ops_16_many_people_who_sign_up_at_once_all_get_in() {
+async fn sgn_01_many_people_who_sign_up_at_once_all_get_in() {
     let Some(db) = postgres_database().await else { return };
     let login = Arc::new(Login::on(db).await);
     let all: Vec<_> = (0..24)

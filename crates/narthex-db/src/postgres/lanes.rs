@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard};
+
 use super::{Purpose, Server};
 use crate::DbError;
 use crate::job::{Job, LocalFuture, panic_text};
@@ -19,9 +21,12 @@ use crate::tx::{Fate, Fault, Link, Tx};
 /// Runs of one closure at most, the first included.
 const TRIES: u32 = 8;
 
-/// From this try on a transaction waits for its turn: rivals that undo each other's work again and again would all use up their tries
-/// side by side, and one after the other they succeed.
-const IN_TURN: u32 = 3;
+/// From this try on a transaction wants to run alone on this node: rivals that undo each other's work again and again would all use up
+/// their tries side by side, and one after the other they succeed.
+const ALONE: u32 = 4;
+
+/// How long it waits for that. What runs for longer waits for something itself, and would hold everybody up.
+const ALONE_LIMIT: Duration = Duration::from_millis(500);
 
 /// How long a COMMIT may take before its outcome counts as unknown. Longer than the closure's deadline on purpose: a
 /// slow disk or a synchronous standby is not a reason to give up on a write that will most likely stand.
@@ -73,12 +78,21 @@ enum Run {
     Unknown(DbError),
 }
 
+/// Held while a transaction runs.
+#[allow(dead_code)] // to be dropped
+enum Turn {
+    Shared(OwnedRwLockReadGuard<()>),
+    Alone(OwnedRwLockWriteGuard<()>),
+}
+
 impl Lane {
     async fn transaction(&mut self, job: &mut dyn Job) -> Run {
         let mut tries = 1;
-        let mut turn = None;
         loop {
-            match self.run(job).await {
+            let turn = self.turn(tries).await;
+            let run = self.run(job).await;
+            drop(turn);
+            match run {
                 Run::Again(error) if tries == TRIES => {
                     return Run::Failed(match error {
                         DbError::Contention { .. } => DbError::Contention { tries },
@@ -87,21 +101,25 @@ impl Lane {
                 }
                 Run::Again(_) => {
                     Metrics::add(&self.server.metrics.retries, 1);
+                    tokio::time::sleep(pause(tries)).await;
                     tries += 1;
-                    if turn.is_none() {
-                        tokio::time::sleep(pause(tries - 1)).await;
-                        if tries >= IN_TURN && self.purpose == Purpose::Write {
-                            turn = Some(Arc::clone(&self.server.turn).lock_owned().await);
-                        }
-                    } else {
-                        // Whoever has the turn meets only newcomers.
-                        tokio::time::sleep(pause(1)).await;
-                    }
                 }
                 Run::Unknown(error) if self.purpose == Purpose::Write => return self.settle(job, error).await,
                 done => return done,
             }
         }
+    }
+
+    /// Lets a transaction run beside the others, or alone.
+    async fn turn(&self, tries: u32) -> Option<Turn> {
+        if self.purpose != Purpose::Write {
+            return None;
+        }
+        let turn = Arc::clone(&self.server.turn);
+        if tries < ALONE {
+            return Some(Turn::Shared(turn.read_owned().await));
+        }
+        tokio::time::timeout(ALONE_LIMIT, turn.write_owned()).await.ok().map(Turn::Alone)
     }
 
     /// Finds out, by the caller's probe, what became of a COMMIT of unknown outcome. A run that did not write what the

@@ -45,8 +45,8 @@ struct Server {
     generation: AtomicU64,
     /// The first executor, on which connections outside the lanes live.
     home: Handle,
-    /// Held by a transaction that has been undone again and again by others, until it is done.
-    turn: Arc<tokio::sync::Mutex<()>>,
+    /// Shared by the transactions that write; one that others have undone again and again has it for itself.
+    turn: Arc<tokio::sync::RwLock<()>>,
 }
 
 /// What a connection is for.

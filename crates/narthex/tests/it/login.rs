@@ -397,7 +397,7 @@ async fn lgn_16_err_08_lgn_17_errors_go_to_the_page_or_to_the_application() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn authz_03_authz_11_what_a_request_names_must_be_there() {
+async fn authz_11_what_a_request_names_must_be_there() {
     let client = start().await;
     let mut browser = Browser::new(&client.harness);
     for (change, code) in [

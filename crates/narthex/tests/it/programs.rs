@@ -206,6 +206,8 @@ impl Node {
             ("server.drain_delay", "0s".to_owned()),
             ("server.base_domain", "auth.example".to_owned()),
             ("tls.mode", "external".to_owned()),
+            // Every visitor of a test has one address.
+            ("limits.public_per_ip_per_minute", "0".to_owned()),
             ("database.url", database_url.to_owned()),
         ]
         .into_iter()

@@ -152,7 +152,7 @@ async fn pwo_02_pwl_06_links_that_are_over_changed_or_elsewhere_sign_nobody_in()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn inv_01_inv_04_an_invitation_that_is_over_or_taken_back_signs_nobody_in() {
+async fn inv_01_an_invitation_that_is_over_or_taken_back_signs_nobody_in() {
     let client = Client::start().await;
     let acme = client.organization("Acme").await;
     let path = format!("/api/v1/organizations/{acme}/users");
@@ -253,7 +253,7 @@ async fn sec_01_every_answer_before_the_proof_is_the_same_for_known_and_unknown_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn evt_69_hosted_pages_are_limited_by_the_visitors_address() {
+async fn hosted_pages_are_limited_by_the_visitors_address() {
     let limits = LimitsConfig { public_per_ip: 60, ..LimitsConfig::default() };
     let harness = Harness::start_with(|dev| dev.limits = limits).await;
     allow(&harness, &["ann+sktest@example.com"]).await;
