@@ -4,7 +4,8 @@
 //! [`Reader`] on the caller's own task. Both engines give the same answers, and one conformance suite holds them to it.
 //!
 //! Isolation: writes are serializable. On SQLite one writer thread runs them one after the other and commits many with
-//! one fsync; on PostgreSQL they run SERIALIZABLE and are tried again on conflict, at most eight times.
+//! one fsync; on PostgreSQL they run SERIALIZABLE and are tried again on conflict, at most eight times,
+//! the last of them alone on the node.
 
 mod error;
 mod health;
