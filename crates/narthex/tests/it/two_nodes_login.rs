@@ -192,7 +192,7 @@ async fn mistake_10_what_is_taken_on_one_node_is_refused_on_the_other_within_a_s
                 there.get("/oidc/logout").await.unwrap();
             }
             "her session is revoked" => {
-                drop(stage.ok("POST", &format!("/api/v1/sessions/{session}/revoke"), None).await)
+                drop(stage.ok("POST", &format!("/api/v1/sessions/{session}/revoke"), None).await);
             }
             "all are revoked" => {
                 stage.ok("POST", &format!("/api/v1/users/{}/sessions/revoke", stage.ann), None).await;
