@@ -28,7 +28,10 @@ async fn rows(core: &Core) -> BTreeMap<String, i64> {
     for (table,) in tables {
         let sql = format!("SELECT COUNT(*) FROM {table}");
         let count = core.db.read(async move |tx| tx.one::<(i64,)>(&sql, &[]).await).await.expect("a count").0;
-        rows.insert(table, count);
+        // The versions of cached rows share a fixed number of slots, and are filled by and by.
+        if table != "cache_epoch" {
+            rows.insert(table, count);
+        }
     }
     rows
 }
