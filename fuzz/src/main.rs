@@ -6,18 +6,23 @@
 
 mod http_request;
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::OnceLock;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use libfuzzer_sys::fuzz_target;
+use narthex::gate;
 use narthex::listen::proxies::{Family, Proxies};
-use narthex::oauth::form::Form;
+use narthex::oauth::form::{self, Form};
 use narthex_api::METHODS;
 use narthex_api::contract::Message;
+use narthex_core::clients::redirects::{AnyPort, is_registered};
+use narthex_core::emails::template::{Format, Template};
 use narthex_core::ids::EnvId;
 use narthex_core::pages::Scope;
 use narthex_core::passkeys::webauthn::{self, ClientData, Party, PublicKey};
+use narthex_core::sessions::Device;
 use narthex_rpc::json::{self, Emit};
 use narthex_rpc::route::Routes;
 use narthex_rpc::validate::Validator;
@@ -34,6 +39,9 @@ const TARGETS: &[(&str, Target)] = &[
     ("forwarded", forwarded),
     ("page_token", page_token),
     ("passkey", passkey),
+    ("redirect", redirect),
+    ("cookie", cookie),
+    ("template", template),
 ];
 
 fuzz_target!(|data: &[u8]| {
@@ -87,8 +95,11 @@ fn route(data: &[u8]) {
     }
 }
 
-/// A form that is read has no name twice, and every name gives what it holds.
+/// A form that is read has no name twice, and every name gives what it holds. An authorization request is read by the same hand.
 fn form(data: &[u8]) {
+    if let Ok(pairs) = form::pairs(data) {
+        assert!(pairs.len() <= 64 && pairs.iter().all(|(name, value)| !name.contains('\0') && !value.contains('\0')));
+    }
     let Ok(form) = Form::parse(data) else { return };
     for name in ["grant_type", "client_id", "client_secret", "scope"] {
         assert!(form.get(name).is_none_or(|value| !value.is_empty() && !value.contains('\0')));
@@ -145,4 +156,46 @@ fn passkey(data: &[u8]) {
     let key = PublicKey::read(&key).expect("a key");
     let given = webauthn::Assertion { authenticator_data: answer, client_data_json: client, signature: id };
     assert!(webauthn::assert(&given, &key, "localhost", &party, false).is_err());
+}
+
+/// Whatever counts as a registered address leads to a host that was registered, as another parser of addresses sees it.
+fn redirect(data: &[u8]) {
+    let Ok(uri) = std::str::from_utf8(data) else { return };
+    let registered =
+        ["https://app.example/callback", "https://*.acme.example/callback", "http://127.0.0.1/callback", "https://{{org_slug}}.b.example/callback"]
+            .map(str::to_owned);
+    let slug = |name: &str| (name == "org_slug").then(|| "acme".to_owned());
+    for any_port in [AnyPort::Never, AnyPort::LoopbackAddresses, AnyPort::LoopbackHosts] {
+        if !is_registered(&registered, uri, any_port, &slug) {
+            continue;
+        }
+        let parsed: http::Uri = uri.parse().expect("an address");
+        let host = parsed.host().expect("a host");
+        let known = host == "app.example" || host == "127.0.0.1" || host == "acme.b.example" || host.ends_with(".acme.example");
+        assert!(known && parsed.path() == "/callback" && parsed.query().is_none(), "{uri}");
+        assert!(!parsed.authority().expect("an authority").as_str().contains('@'), "{uri}");
+    }
+}
+
+/// A cookie that is found stands there once, and a browser that names itself oddly is only a text.
+fn cookie(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Some(value) = gate::cookie(text, "__Host-narthex_session") {
+        assert!(!value.contains(';'));
+        assert_eq!(gate::cookie(&format!("{text}; __Host-narthex_session=x"), "__Host-narthex_session"), None, "{text}");
+    }
+    let _ = Device::of(Some(text), IpAddr::V4(Ipv4Addr::LOCALHOST));
+}
+
+/// A template is read or refused; markup in the values of one that is read never becomes markup of the mail.
+fn template(data: &[u8]) {
+    let Ok(source) = std::str::from_utf8(data) else { return };
+    let Ok(template) = Template::parse(source) else { return };
+    assert!(template.required().is_subset(template.variables()));
+    let variables: BTreeMap<String, String> =
+        template.variables().iter().map(|name| (name.clone(), "<mark>{{ otp }}\"'&".to_owned())).collect();
+    if let Ok(html) = template.render(&variables, Format::Html) {
+        assert!(source.contains("<mark>") || !html.contains("<mark>"), "{source}");
+    }
+    let _ = template.render(&variables, Format::Text);
 }
