@@ -18,7 +18,7 @@ use crate::{Failure, Result};
 /// What a request rides on.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
-    /// HTTP/1.1, any status but 2xx is a failure.
+    /// HTTP/1.1, any status but 2xx and 303 is a failure.
     Http1,
     /// gRPC over HTTP/2 with prior knowledge, any `grpc-status` but 0 is a failure.
     Grpc,
@@ -26,6 +26,12 @@ pub enum Protocol {
 
 /// Builds the n-th request of a load; n never repeats within a run of the program.
 pub type MakeRequest = dyn Fn(u64) -> Request<Full<Bytes>> + Send + Sync;
+
+/// Head and body of an answer.
+pub type Answer = (response::Parts, Bytes);
+
+/// Looks at the answer to a request and makes the request that completes the operation, if it has a second one.
+pub type Follow = dyn Fn(&Answer) -> Result<Option<Request<Full<Bytes>>>> + Send + Sync;
 
 /// A load: where to, over how many lanes, and what.
 pub struct Load {
@@ -39,6 +45,8 @@ pub struct Load {
     pub streams: usize,
     /// The requests.
     pub request: Arc<MakeRequest>,
+    /// What becomes of their answers; none where nothing hangs on them.
+    pub follow: Option<Arc<Follow>>,
 }
 
 /// When a run ends: at whichever comes first.
@@ -59,7 +67,7 @@ impl Limit {
 
 /// What a run did.
 pub struct Outcome {
-    /// Requests answered.
+    /// Operations that came to their end.
     pub requests: u64,
     /// From the first request to the last answer.
     pub elapsed: Duration,
@@ -107,12 +115,20 @@ impl Load {
         let lanes: Vec<_> = senders
             .into_iter()
             .map(|mut sender| {
-                let (run, request) = (run.clone(), self.request.clone());
+                let (run, request, follow) = (run.clone(), self.request.clone(), self.follow.clone());
                 tokio::spawn(async move {
                     let mut latencies = Vec::new();
                     while let Some(number) = run.next() {
                         let sent = Instant::now();
-                        sender.call(request(number)).await?;
+                        let answer = sender.call(request(number)).await?;
+                        let next = match &follow {
+                            Some(follow) => follow(&answer)?,
+                            None if answer.0.status.is_success() => None,
+                            None => return Err(format!("answered {:?}", answer.0).into()),
+                        };
+                        if let Some(next) = next {
+                            sender.call(next).await?;
+                        }
                         latencies.push(sent.elapsed());
                     }
                     Ok::<_, Failure>(latencies)
@@ -175,13 +191,13 @@ impl Sender {
         })
     }
 
-    async fn call(&mut self, request: Request<Full<Bytes>>) -> Result<(response::Parts, Bytes)> {
+    async fn call(&mut self, request: Request<Full<Bytes>>) -> Result<Answer> {
         let (head, body) = self.send(request).await?.into_parts();
         let body = body.collect().await?;
         let trailers = body.trailers().cloned();
         let body = body.to_bytes();
         let failed = match self {
-            Self::Http1(_) => !head.status.is_success(),
+            Self::Http1(_) => !head.status.is_success() && head.status != StatusCode::SEE_OTHER,
             Self::Grpc(_) => head.status != StatusCode::OK || grpc_status(&head, trailers.as_ref()) != Some("0"),
         };
         if failed {
@@ -203,11 +219,7 @@ fn loopback(authority: &str) -> Result<std::net::SocketAddr> {
 }
 
 /// One request on a connection of its own.
-pub async fn call(
-    authority: &str,
-    protocol: Protocol,
-    request: Request<Full<Bytes>>,
-) -> Result<(response::Parts, Bytes)> {
+pub async fn call(authority: &str, protocol: Protocol, request: Request<Full<Bytes>>) -> Result<Answer> {
     Sender::connect(authority, protocol).await?.call(request).await
 }
 

@@ -2,6 +2,7 @@
 //! `cargo build --release -p narthex -p narthex-bench` comes first.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for people: the table is its output")]
 
+mod browser;
 mod load;
 mod measure;
 mod narthex;
@@ -57,6 +58,10 @@ enum Figure {
     Token,
     /// Tokens per second against oidc-provider
     Tokens,
+    /// Code login with a live session
+    Login,
+    /// Refresh of tokens
+    Refresh,
     /// GET organization over REST
     Rest,
     /// GetOrganization over gRPC
@@ -102,6 +107,8 @@ impl Bench {
         match figure {
             Figure::Token => rows::token::cpu(self).await,
             Figure::Tokens => rows::token::rate(self).await,
+            Figure::Login => rows::login::code(self).await,
+            Figure::Refresh => rows::login::refresh(self).await,
             Figure::Rest => rows::read::rest(self).await,
             Figure::Grpc => rows::read::grpc(self).await,
             Figure::ApiToken => rows::read::api_token(self).await,

@@ -108,7 +108,7 @@ cargo run --release -p narthex-bench -- token rest  # some rows; --help names th
 ```
 
 Needs two cores, `taskset`, `strace` (for the syncs) and `node`, and some GB on the disk. Figures whose parts are not built yet (SCIM,
-SAML, code login, webhooks) have no row yet.
+SAML, webhooks) have no row yet.
 
 ## How it is measured
 
@@ -120,10 +120,15 @@ SAML, code login, webhooks) have no row yet.
 - **token**: 16 connections, `client_secret_post`. The floor reads a POST, makes one RSA-2048 signature with aws-lc-rs over as many
   bytes as the answer has, and sends an answer of the same length. **tokens per second** is against node `oidc-provider`
   (in memory, RS256 JWT access tokens) on the same core.
+- **code login**: 16 browsers with the cookie of one live session, each again and again: an authorization request (PKCE, state, nonce,
+  `openid profile email offline_access`) that is answered by a redirect with a code, and the code's exchange for an access, an ID and a
+  refresh token. Code and grant are durable (two commits each). The floor answers a GET by a redirect of the same length and a POST with
+  two RSA-2048 signatures, each over half of the bytes of the answer. **refresh**: the same for a refresh token, which each answer
+  replaces, against a POST with two signatures.
 - **reads**: REST over 16 HTTP/1.1 connections; gRPC over 4 connections with 4 calls each. The floor is bare hyper that sends the same
   body (for gRPC with its trailer), and no header beyond `content-type`, `content-length` and `date`.
-- **API tokens**: `POST /api/v1/tokens:validate` over 16 HTTP/1.1 connections, one token again and again: its row is in memory. For
-  a token of a user, membership and roles are read from the database each time. The floor is that of the reads.
+- **API tokens**: `POST /api/v1/tokens:validate` over 16 HTTP/1.1 connections, one token again and again: its row is in memory, and
+  for a token of a user the membership and its roles are as well. The floor is that of the reads.
 - **creates**: 64 HTTP/1.1 connections. CPU is counted until the server has been quiet for six seconds, so that what follows a
   create (audit chain, search index, folding of counters) counts too. The floor is a group-commit writer in one process with 64
   clients that each burn 120 µs of CPU per request and then wait for their rows: those of the create itself, in Narthex's own

@@ -2,8 +2,9 @@
 
 pub mod create;
 pub mod list;
-pub mod pages;
+pub mod login;
 pub mod logins;
+pub mod pages;
 pub mod process;
 pub mod read;
 mod seed;

@@ -135,6 +135,7 @@ async fn load(server: &Narthex, noun: Noun) -> Result<Load> {
         protocol: Protocol::Http1,
         connections: CLIENTS,
         streams: 1,
+        follow: None,
         request: Arc::new(move |number| {
             let external_id = format!("customer-{number:09}");
             let request = match noun {

@@ -60,6 +60,7 @@ fn load(server: &Narthex, bearer: String, token: &str) -> Load {
         protocol: Protocol::Http1,
         connections: 16,
         streams: 1,
+        follow: None,
         request: Arc::new(move |_| {
             http1_request(Method::GET, &authority, &path, Some(&bearer)).body(Full::default()).expect("a valid request")
         }),

@@ -52,6 +52,7 @@ pub async fn memory(bench: &Bench) -> Result<Vec<Row>> {
         connections,
         streams,
         request,
+        follow: None,
     };
     let create = {
         let (authority, bearer) = (authority.clone(), bearer.clone());

@@ -39,7 +39,7 @@ async fn read(bench: &Bench, figure: &'static str, protocol: Protocol, get: Get)
     Ok(vec![against_bare_hyper(bench, &server, figure, protocol, (5.0, "≤ 5 ×"), request).await?])
 }
 
-/// An API token of an organization, and one of a user, whose membership and roles are read each time.
+/// An API token of an organization, and one of a user, which counts only with a membership.
 pub async fn api_token(bench: &Bench) -> Result<Vec<Row>> {
     let server = bench.installation("api-token").start().await?;
     let bearer = server.bearer().await?;
@@ -81,7 +81,7 @@ pub(super) async fn against_bare_hyper(
     let load = |authority: &str| -> Result<Load> {
         let request = request(authority)?;
         let request = Arc::new(move |_| request.clone());
-        Ok(Load { authority: authority.to_owned(), protocol, connections, streams, request })
+        Ok(Load { authority: authority.to_owned(), protocol, connections, streams, request, follow: None })
     };
     let (load, floor_load) = (load(&server.authority)?, load(&address)?);
     let (ours, floor) =

@@ -16,6 +16,7 @@ fn load(authority: &str, path: &'static str, client: (&str, &str)) -> Load {
         protocol: Protocol::Http1,
         connections: 16,
         streams: 1,
+        follow: None,
         request: Arc::new(move |_| token_request(&owned, path, &client.0, &client.1).expect("a valid request")),
     }
 }

@@ -116,6 +116,7 @@ async fn load(
         protocol: Protocol::Http1,
         connections,
         streams: 1,
+        follow: None,
         request: Arc::new(move |number| {
             http1_request(Method::GET, &authority, &path(number), Some(&bearer))
                 .body(Full::default())
