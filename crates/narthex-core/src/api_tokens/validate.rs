@@ -7,6 +7,7 @@ use super::{ApiToken, Holder, Reference, View, not_found};
 use crate::core::Core;
 use crate::error::Result;
 use crate::ids::{EnvId, UserId};
+use crate::memberships;
 use crate::roles;
 
 /// A token as it is kept in memory: it is not revoked, and its organization exists.
@@ -23,7 +24,8 @@ impl FromRow for Known {
 }
 
 /// The token, by its value or id, if it counts now in this environment; else NOT_FOUND, which does not say why. A token of an
-/// organization costs no query while it is in memory; for one of a user the membership and its roles are read each time.
+/// organization costs no query while it is in memory, nor does one of an active member; for one of somebody who is only invited the
+/// membership and its roles are read each time.
 pub async fn validate(core: &Core, environment: EnvId, text: &str) -> Result<View> {
     let now = core.clock.now();
     let known = match Reference::parse(text)? {
@@ -37,10 +39,27 @@ pub async fn validate(core: &Core, environment: EnvId, text: &str) -> Result<Vie
     let Known { token, organization_external_id } = known.ok_or_else(not_found)?;
     let holder = match token.user {
         None => None,
-        Some(user) => Some(holder(&mut *core.db.reader().await?, &token, user).await?.ok_or_else(not_found)?),
+        Some(user) => Some(known_holder(core, &token, user).await?.ok_or_else(not_found)?),
     };
     core.api_tokens_used.note(token.id, now);
     Ok(View { token, organization_external_id, holder })
+}
+
+/// The same as [`holder`], from memory where the membership is an active one.
+async fn known_holder(core: &Core, token: &ApiToken, user: UserId) -> Result<Option<Holder>> {
+    let (environment, organization) = (token.environment, token.organization);
+    let Some(held) = memberships::held(core, environment, organization, user).await? else {
+        return holder(&mut *core.db.reader().await?, token, user).await;
+    };
+    if held.created_at > token.created_at {
+        return Ok(None);
+    }
+    let mut roles = Vec::with_capacity(held.roles.len());
+    for role in &held.roles {
+        let role = roles::allowed(core, environment, organization, *role).await?;
+        roles.extend(role.map(|role| role.role.clone()));
+    }
+    Ok(Some(Holder { external_id: held.external_id.clone(), email: held.email.clone(), roles }))
 }
 
 async fn load(tx: &mut Tx, column: &str, value: impl Into<narthex_db::Value>) -> Result<Option<Known>> {

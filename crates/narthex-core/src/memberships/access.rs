@@ -1,8 +1,11 @@
 //! What somebody may do in an organization at this moment, from memory: asked at every call of a user.
 
+use std::sync::Arc;
+
 use narthex_db::{Tx, p};
 
 use crate::cache::{self, Bump};
+use crate::clock::Timestamp;
 use crate::core::Core;
 use crate::error::{Error, Result};
 use crate::ids::{EnvId, OrganizationId, RoleId, UserId};
@@ -12,7 +15,14 @@ use crate::{organizations, roles};
 #[derive(Debug)]
 pub(crate) struct Held {
     environment: EnvId,
-    roles: Vec<RoleId>,
+    /// Since when.
+    pub(crate) created_at: Timestamp,
+    /// The user's address.
+    pub(crate) email: String,
+    /// The application's own id of the user.
+    pub(crate) external_id: Option<String>,
+    /// Roles held directly, oldest role first.
+    pub(crate) roles: Vec<RoleId>,
 }
 
 /// What an active member has.
@@ -32,12 +42,7 @@ pub async fn access(
     organization: OrganizationId,
     user: UserId,
 ) -> Result<Option<Access>> {
-    if !organizations::exists(core, environment, organization).await? {
-        return Ok(None);
-    }
-    let load = load(core, environment, organization, user);
-    let held = core.caches.memberships.get(&(organization, user), load).await?;
-    let Some(held) = held.filter(|held| held.environment == environment) else { return Ok(None) };
+    let Some(held) = held(core, environment, organization, user).await? else { return Ok(None) };
     let mut access = Access::default();
     for role in &held.roles {
         if let Some(allowed) = roles::allowed(core, environment, organization, *role).await? {
@@ -50,8 +55,23 @@ pub async fn access(
     Ok(Some(access))
 }
 
-/// Voids what is in memory of the memberships of some users, within the transaction that changes their roles or ends an active one.
-/// Apply the bumps after the commit.
+/// The membership of whoever is an active member, from memory; None for anybody else.
+pub(crate) async fn held(
+    core: &Core,
+    environment: EnvId,
+    organization: OrganizationId,
+    user: UserId,
+) -> Result<Option<Arc<Held>>> {
+    if !organizations::exists(core, environment, organization).await? {
+        return Ok(None);
+    }
+    let load = load(core, environment, organization, user);
+    let held = core.caches.memberships.get(&(organization, user), load).await?;
+    Ok(held.filter(|held| held.environment == environment))
+}
+
+/// Voids what is in memory of the memberships of some users, within the transaction that changes their roles or their external id, or
+/// ends an active one. Apply the bumps after the commit.
 pub(crate) async fn bump(tx: &mut Tx, users: impl IntoIterator<Item = UserId>) -> Result<Vec<Bump>> {
     let scopes = users.into_iter().map(cache::membership_scope).collect();
     cache::bump_all(tx, scopes).await.map_err(Error::from)
@@ -59,12 +79,13 @@ pub(crate) async fn bump(tx: &mut Tx, users: impl IntoIterator<Item = UserId>) -
 
 async fn load(core: &Core, environment: EnvId, organization: OrganizationId, user: UserId) -> Result<Option<Held>> {
     // An invitation becomes a membership without a word to the caches: what is not active is not remembered.
-    let sql = "SELECT r.role_id FROM memberships m LEFT JOIN membership_roles r \
+    let sql = "SELECT m.created_at, u.email, u.external_id, r.role_id FROM memberships m JOIN users u ON u.id = m.user_id \
+               LEFT JOIN membership_roles r \
                ON r.organization_id = m.organization_id AND r.user_id = m.user_id \
                WHERE m.organization_id = $1 AND m.user_id = $2 AND m.environment_id = $3 AND m.state = 1 ORDER BY r.role_id";
-    let rows: Vec<(Option<RoleId>,)> = core.db.reader().await?.all(sql, &p![organization, user, environment]).await?;
-    if rows.is_empty() {
-        return Ok(None);
-    }
-    Ok(Some(Held { environment, roles: rows.into_iter().filter_map(|(role,)| role).collect() }))
+    let rows: Vec<(Timestamp, String, Option<String>, Option<RoleId>)> =
+        core.db.reader().await?.all(sql, &p![organization, user, environment]).await?;
+    let roles = rows.iter().filter_map(|(.., role)| *role).collect();
+    let Some((created_at, email, external_id, _)) = rows.into_iter().next() else { return Ok(None) };
+    Ok(Some(Held { environment, created_at, email, external_id, roles }))
 }

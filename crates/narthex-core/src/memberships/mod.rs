@@ -12,7 +12,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
 pub use access::{Access, access};
-pub(crate) use access::{Held, bump};
+pub(crate) use access::{Held, bump, held};
 pub use add::{Addition, Subject, add};
 pub use change::{assign_roles, permissions_of, remove_role, roles_of, update};
 pub(crate) use join::{accept, join, of_user};

@@ -117,6 +117,18 @@ narthex_db::on_each_engine! { &Schema::new().migrations();
         assert!(roles.contains("seller"), "{roles:?}");
     }
 
+    async fn apit_02_a_changed_external_id_of_the_user_is_answered_at_once(db: TestDb) {
+        let f = People::on(db).await;
+        let acme = f.organization("Acme").await;
+        let ann = f.member(acme, "ann@example.com").await.user.id;
+        let (plain, _) = make(&f, NewApiToken { user: Some(ann), ..of(acme) }).await.unwrap();
+        let external_id = async || validate(&f, &plain).await.unwrap().holder.unwrap().external_id;
+        assert_eq!(external_id().await, None);
+        let patch = users::UserPatch { external_id: Patch::Set("crm-7".into()), ..users::UserPatch::default() };
+        users::update(f.core(), f.env(), users::Identity::Id(ann), patch).await.unwrap();
+        assert_eq!(external_id().await.as_deref(), Some("crm-7"));
+    }
+
     async fn apit_02_a_token_is_validated_by_value_or_id_in_its_environment_only(db: TestDb) {
         let f = People::on(db).await;
         let acme = f.organization("Acme").await;
