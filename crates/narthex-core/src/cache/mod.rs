@@ -127,7 +127,7 @@ pub struct Caches {
     pub(crate) organizations: RowCache<OrganizationId, EnvId>,
     /// Memberships that are active.
     pub(crate) memberships: RowCache<(OrganizationId, UserId), Held>,
-    pub(crate) roles: RowCache<RoleId, Allowed>,
+    pub(crate) roles: Arc<RowCache<RoleId, Allowed>>,
     pub(crate) api_tokens: RowCache<[u8; 32], Known>,
     pub(crate) active_data_keys: RowCache<EnvId, DataKeyId>,
     /// Opened data keys: what an id stands for never changes.
@@ -163,7 +163,7 @@ impl Caches {
             members: RowCache::new(epochs, MEMBERS, 1_024),
             organizations: RowCache::spread(epochs, &memberships, |id| slot(id.0, MEMBERSHIP_SCOPES), 8_192),
             memberships: RowCache::spread(epochs, &memberships, |(_, user)| slot(user.0, MEMBERSHIP_SCOPES), 8_192),
-            roles: RowCache::new(epochs, ROLES, 8_192),
+            roles: Arc::new(RowCache::new(epochs, ROLES, 8_192)),
             api_tokens: RowCache::spread(epochs, &api_tokens, api_token_slot, 8_192),
             active_data_keys: RowCache::new(epochs, DATA_KEYS, 1_024),
             data_keys: Generations::new(2_048),

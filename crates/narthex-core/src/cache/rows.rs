@@ -42,6 +42,15 @@ impl<K: Hash + Eq + Clone, V> RowCache<K, V> {
         self.reload(key, load).await
     }
 
+    /// The row, if it is in memory and known to be up to date: for transactions, whose own reads must not be remembered before they
+    /// are committed.
+    pub(crate) fn known(&self, key: &K) -> Option<Arc<V>> {
+        if !self.epochs.fresh() {
+            return None;
+        }
+        self.rows.get_if(key, |(_, at)| *at == self.version(key)).map(|(row, _)| row)
+    }
+
     /// The row through `load`, whatever is in memory.
     pub(crate) async fn reload(
         &self,

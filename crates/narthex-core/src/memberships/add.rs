@@ -6,7 +6,8 @@ use std::sync::Arc;
 use narthex_db::{DbError, Tx, p};
 use serde_json::json;
 
-use super::{Membership, Provisioning, State, Status, seats, store};
+use super::{Membership, Provisioning, State, Status, View, seats, store};
+use crate::cache::RowCache;
 use crate::clock::Timestamp;
 use crate::core::Core;
 use crate::counters;
@@ -14,10 +15,10 @@ use crate::environments::{AuthenticationMode, Environment};
 use crate::error::{Error, Kind, Result, Violation};
 use crate::events::{self, Actor, NewEvent};
 use crate::idempotency::{self, IdempotencyKey};
-use crate::ids::{EnvId, EventId, OrganizationId, UserId, UserProfileId};
+use crate::ids::{EnvId, EventId, OrganizationId, RoleId, UserId, UserProfileId};
 use crate::invitations::{self, NewToken};
 use crate::organizations::{self, Organization, share};
-use crate::roles::{self, Reference};
+use crate::roles::{self, Allowed, Reference, Role};
 use crate::users::{self, Identity, NewUser, Profile, User, UserManagement};
 
 /// Who becomes a member.
@@ -105,6 +106,7 @@ pub async fn add(
         event: EventId::new(&core.ids),
         token,
         key,
+        allowed: Arc::clone(&core.caches.roles),
     });
     let mut races = 0;
     loop {
@@ -120,7 +122,14 @@ pub async fn add(
         match added {
             // Somebody has just made this user, or this membership: the next run finds what they have made.
             Err(error) if races < 3 && is_race(&error) => races += 1,
-            added => return added.map_err(users::duplicate),
+            Err(error) => return Err(users::duplicate(error)),
+            Ok(view) => {
+                for role in view.memberships.iter().flat_map(|member| &member.roles) {
+                    // For the next one. It is written whether this can be read or not.
+                    roles::allowed(core, environment.id, attempt.addition.organization, role.id).await.ok();
+                }
+                return Ok(view);
+            }
         }
     }
 }
@@ -165,6 +174,15 @@ struct Attempt {
     /// What an invitation is accepted with.
     token: Option<NewToken>,
     key: Option<IdempotencyKey>,
+    /// What roles allow, as far as it is in memory.
+    allowed: Arc<RowCache<RoleId, Allowed>>,
+}
+
+/// The user of a new membership.
+struct Member {
+    user: User,
+    /// Whether this transaction has made the user: then nothing else hangs on them yet.
+    is_new: bool,
 }
 
 impl Attempt {
@@ -180,12 +198,16 @@ impl Attempt {
             return users::view(tx, user, *now).await;
         }
         let settings = users::load_user_management(tx, *environment).await?;
-        let mut user = self.user(tx, &settings).await?;
-        self.member(tx, &organization, &settings, &user).await?;
+        let mut member = self.user(tx, &settings).await?;
+        let (membership, roles) = self.member(tx, &organization, &settings, &member).await?;
         if !addition.invite {
-            users::set_email_verified(tx, &mut user, *now).await?;
+            users::set_email_verified(tx, &mut member.user, *now).await?;
         }
-        let view = users::view(tx, user, *now).await?;
+        let view = if member.is_new {
+            self.view(tx, member.user, membership, &organization, roles).await?
+        } else {
+            users::view(tx, member.user, *now).await?
+        };
         let kind =
             if view.memberships.iter().any(|member| {
                 member.membership.organization == organization.id && member.membership.state == State::Active
@@ -211,27 +233,30 @@ impl Attempt {
     }
 
     /// The user: found, or made. Nobody is invited at an address that could not sign up.
-    async fn user(&self, tx: &mut Tx, settings: &UserManagement) -> Result<User> {
-        let user = self.found_or_made(tx).await?;
+    async fn user(&self, tx: &mut Tx, settings: &UserManagement) -> Result<Member> {
+        let member = self.found_or_made(tx).await?;
         if self.addition.invite {
             let field = if matches!(self.addition.subject, Subject::New(_)) { "user.email" } else { "membership" };
-            settings.check_invited(field, &user.email)?;
+            settings.check_invited(field, &member.user.email)?;
         }
-        Ok(user)
+        Ok(member)
     }
 
-    async fn found_or_made(&self, tx: &mut Tx) -> Result<User> {
+    async fn found_or_made(&self, tx: &mut Tx) -> Result<Member> {
+        let found = |user| Ok(Member { user, is_new: false });
         let new = match &self.addition.subject {
             Subject::Existing(identity) => {
-                return users::load(tx, self.environment, identity).await?.ok_or_else(users::not_found);
+                return found(users::load(tx, self.environment, identity).await?.ok_or_else(users::not_found)?);
             }
             Subject::New(new) => new,
         };
         if let Some(user) = users::load_by_email(tx, self.environment, &new.email).await? {
-            return Ok(user);
+            return found(user);
         }
         let mut profile = Profile::empty(self.profile);
         new.profile.apply(&mut profile);
+        // Whoever makes a member at once vouches for the address.
+        profile.email_verified |= !self.addition.invite;
         let user = User {
             id: self.user,
             environment: self.environment,
@@ -246,25 +271,52 @@ impl Attempt {
         users::insert(tx, &user, &users::search_text(&user)).await?;
         users::mark(tx, user.id).await?;
         counters::add(tx, self.environment, users::NOUN, user.id.0, 1).await?;
-        Ok(user)
+        Ok(Member { user, is_new: true })
     }
 
-    /// The membership: made, or made good again.
+    /// A user whom this transaction has made, as they are shown: read back, it would be four queries for what is at hand.
+    async fn view(
+        &self,
+        tx: &mut Tx,
+        user: User,
+        membership: Membership,
+        organization: &Organization,
+        mut roles: Vec<Role>,
+    ) -> Result<users::View> {
+        roles.sort_unstable_by_key(|role| role.id.0);
+        let mut permissions = Vec::new();
+        for role in &roles {
+            if let Some(known) = self.allowed.known(&role.id) {
+                permissions.extend_from_slice(&known.permissions);
+            } else {
+                let effective = roles::effective_permissions(tx, self.environment, &[role.id]).await?;
+                permissions.extend(effective.into_iter().map(|permission| permission.name));
+            }
+        }
+        permissions.sort_unstable();
+        permissions.dedup();
+        let status = membership.status(self.now);
+        let organization_name = organization.display_name.clone();
+        let memberships = vec![View { membership, status, organization_name, roles, permissions }];
+        Ok(users::View { user, memberships, identities: Vec::new() })
+    }
+
+    /// The membership, made or made good again, and the roles that were given with it.
     async fn member(
         &self,
         tx: &mut Tx,
         organization: &Organization,
         settings: &UserManagement,
-        user: &User,
-    ) -> Result<()> {
+        Member { user, is_new }: &Member,
+    ) -> Result<(Membership, Vec<Role>)> {
         let Self { environment, addition, now, .. } = self;
-        let earlier = store::load(tx, *environment, organization.id, user.id).await?;
+        let earlier = if *is_new { None } else { store::load(tx, *environment, organization.id, user.id).await? };
         let status = earlier.as_ref().map(|membership| membership.status(*now));
         if matches!(status, Some(Status::Active | Status::PendingInvite)) {
             let field = if matches!(addition.subject, Subject::New(_)) { "email" } else { "membership" };
             return Err(Error::duplicate(field));
         }
-        if earlier.is_none() && !settings.allows_second_organization() {
+        if earlier.is_none() && !is_new && !settings.allows_second_organization() {
             let sql = "SELECT organization_id FROM memberships WHERE user_id = $1 AND environment_id = $2 LIMIT 1";
             if tx.opt::<(i64,)>(sql, &p![user.id, environment]).await?.is_some() {
                 let text = "the user is a member of another organization, and may be of one only";
@@ -277,7 +329,7 @@ impl Attempt {
         if roles.is_empty() && status != Some(Status::Inactive) {
             roles.extend(roles::default_member(tx, *environment, organization.id).await?);
         }
-        let roles: Vec<_> = roles.into_iter().map(|role| role.id).collect();
+        let ids: Vec<_> = roles.iter().map(|role| role.id).collect();
         // Who was put aside by a directory comes back without an invitation.
         let invite = addition.invite && status != Some(Status::Inactive);
         let expires_at = invite.then(|| invitations::end(settings, *now));
@@ -307,17 +359,19 @@ impl Attempt {
         };
         if earlier.is_some() {
             store::update(tx, &membership).await?;
-            if !roles.is_empty() {
-                roles::replace(tx, *environment, organization.id, user.id, &roles).await?;
+            if !ids.is_empty() {
+                roles::replace(tx, *environment, organization.id, user.id, &ids).await?;
             }
         } else {
             store::insert(tx, &membership, self.event.0).await?;
-            roles::assign(tx, *environment, organization.id, user.id, &roles).await?;
+            roles::assign(tx, *environment, organization.id, user.id, &ids).await?;
         }
-        invitations::revoke(tx, organization.id, user.id).await?;
+        if !is_new {
+            invitations::revoke(tx, organization.id, user.id).await?;
+        }
         if let (Some(token), Some(expires_at)) = (&self.token, expires_at) {
             token.issue(tx, &membership, expires_at, *now).await?;
         }
-        Ok(())
+        Ok((membership, roles))
     }
 }
