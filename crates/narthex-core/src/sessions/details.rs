@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
-use crate::ids::{EnvId, OrganizationId, SessionId, UserId};
+use crate::ids::{ConnectionId, EnvId, OrganizationId, SessionId, UserId};
 
 /// Columns of [`Stored`], in the order in which it is read.
 pub(super) const COLUMNS: &str = "id, user_id, organization_id, created_at, updated_at, last_active_at, expires_at, idle_expires_at, \
-     revoked_at, ended_as, organizations, clients, device";
+     revoked_at, ended_as, organizations, clients, device, authenticated_at, connection_id";
 
 /// Whether a session counts, or how it ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -166,6 +166,8 @@ pub(super) struct Stored {
     organizations: Option<Vec<OrganizationId>>,
     clients: Vec<AuthenticatedClient>,
     device: Device,
+    authenticated_at: Option<Timestamp>,
+    connection: Option<ConnectionId>,
 }
 
 impl FromRow for Stored {
@@ -198,6 +200,8 @@ impl Stored {
             },
             clients: json_of(row, from + 11)?.unwrap_or_default(),
             device: json_of(row, from + 12)?.unwrap_or_default(),
+            authenticated_at: row.get(from + 13)?,
+            connection: row.get(from + 14)?,
         })
     }
 }
@@ -210,6 +214,11 @@ fn json_of<T: serde::de::DeserializeOwned>(row: &Row<'_>, column: usize) -> Resu
 }
 
 impl Stored {
+    /// When the user last proved who they are, and with what.
+    pub(super) fn proof(&self) -> (Timestamp, Option<ConnectionId>) {
+        (self.authenticated_at.unwrap_or(self.created_at), self.connection)
+    }
+
     /// What the row says at a time. A session expires by itself: no row needs to change for it.
     pub(super) fn at(self, now: Timestamp) -> Details {
         let deadline = self.idle_expires_at.map_or(self.expires_at, |idle| idle.min(self.expires_at));

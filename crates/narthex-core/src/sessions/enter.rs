@@ -3,7 +3,7 @@
 use narthex_db::{Tx, p};
 use serde_json::{Value, json};
 
-use super::details::{Device, Status, data, load};
+use super::details::{Details, Device, Status, Stored, data, load};
 use super::{Lifetimes, NewCookie, NewSession, Session, bump, insert, notice};
 use crate::cache::Bump;
 use crate::clock::Timestamp;
@@ -88,11 +88,20 @@ pub async fn enter(tx: &mut Tx, new: &NewEntry, entry: Entry) -> Result<Option<E
     let mut bumps = Vec::new();
     let current = match entry.current {
         None => None,
-        Some(id) => load(tx, entry.environment, id).await?.map(|stored| stored.at(now)),
+        Some(id) => load(tx, entry.environment, id).await?,
     };
-    let current = current.filter(|session| session.status == Status::Active);
+    let proof = current.as_ref().map(Stored::proof);
+    let current = current.map(|stored| stored.at(now)).filter(|session| session.status == Status::Active);
     match current {
         Some(session) if session.user == entry.user => {
+            let (authenticated_at, connection) = proof.unwrap_or((session.created_at, None));
+            let is_there = session.organization == entry.organization
+                && entry.organization.is_none_or(|entered| session.organizations.contains(&entered));
+            if is_there && !entry.is_proven {
+                stay(tx, &session, entry.lifetimes, now).await?;
+                let session = session.id;
+                return Ok(Some(Entered { session, authenticated_at, connection, new_cookie: None, bumps }));
+            }
             let mut organizations = session.organizations.clone();
             if let Some(organization) = entry.organization.filter(|entered| !organizations.contains(entered)) {
                 organizations.push(organization);
@@ -127,13 +136,10 @@ pub async fn enter(tx: &mut Tx, new: &NewEntry, entry: Entry) -> Result<Option<E
                 tell(tx, entry, new.login, events::USER_LOGIN, session.id, now).await?;
             }
             bumps.push(bump(tx, session.id).await?);
-            let sql = "SELECT authenticated_at, connection_id FROM sessions WHERE id = $1";
-            let (authenticated_at, connection): (Option<Timestamp>, Option<ConnectionId>) =
-                tx.one(sql, &p![session.id]).await?;
             Ok(Some(Entered {
                 session: session.id,
-                authenticated_at: authenticated_at.unwrap_or(session.created_at),
-                connection,
+                authenticated_at: if entry.is_proven { now } else { authenticated_at },
+                connection: if entry.is_proven { entry.proof } else { connection },
                 new_cookie: entry.is_proven.then_some(absolute),
                 bumps,
             }))
@@ -177,6 +183,15 @@ pub async fn enter(tx: &mut Tx, new: &NewEntry, entry: Entry) -> Result<Option<E
             }))
         }
     }
+}
+
+/// Most logins with a session: nothing changes but the end of the idle time, of which nobody is told. Whoever has the session in memory
+/// reads it again before it counts as idle.
+async fn stay(tx: &mut Tx, session: &Details, lifetimes: Lifetimes, now: Timestamp) -> Result<()> {
+    let idle = session.idle_expires_at.and(lifetimes.idle).map(|idle| now.plus(idle));
+    let sql = "UPDATE sessions SET idle_expires_at = $2, last_active_at = $3, updated_at = $3 WHERE id = $1";
+    tx.execute(sql, &p![session.id, idle, now]).await?;
+    Ok(())
 }
 
 /// Writes `user.login` or `user.logout` (events reference §4).
