@@ -51,6 +51,7 @@ pub mod sessions;
 pub mod testing;
 pub mod tokens;
 pub mod totp;
+mod trigrams;
 pub mod user_attributes;
 pub mod users;
 

@@ -13,6 +13,7 @@ use crate::counters;
 use crate::error::Result;
 use crate::ids::EnvId;
 use crate::pages::{Limits, Page, PageRequest, Position, Scope, edges};
+use crate::trigrams;
 
 /// Page sizes of the list.
 pub const LIST: Limits = Limits { default: 10, max: 100 };
@@ -111,7 +112,8 @@ macro_rules! indexed {
     ($select:literal, $bound:literal, $rest:literal) => {
         concat!(
             $select,
-            " FROM organization_search s CROSS JOIN organizations o ON o.id = s.rowid WHERE s.text MATCH $2 AND ",
+            " FROM organization_search s CROSS JOIN organizations o ON o.id = s.rowid WHERE s.text MATCH $2 \
+             AND instr(o.search_text, $3) > 0 AND ",
             $bound,
             " AND o.environment_id = $1 AND NOT EXISTS \
              (SELECT 1 FROM organization_search_pending p WHERE p.organization_id = o.id) ",
@@ -142,7 +144,11 @@ pub async fn search(core: &Core, environment: EnvId, query: &str, request: &Page
     let position = scope.position(&request.token, size)?;
     core.db
         .read(async move |tx| {
-            let hits = Hits { environment, query: &query };
+            tx.plan_for_values().await?;
+            let mut hits = Hits { environment, query: &query, expression: String::new() };
+            if tx.engine() == Engine::Sqlite && !hits.is_short() {
+                hits.expression = trigrams::question(tx, "organization_search", &query).await?.expression;
+            }
             let (bound, offset) = position.bound();
             // Hits come from two places in SQLite, so an offset is skipped after they are merged.
             let skip = usize::try_from(offset).unwrap_or(usize::MAX);
@@ -177,6 +183,8 @@ pub async fn search(core: &Core, environment: EnvId, query: &str, request: &Page
 struct Hits<'a> {
     environment: EnvId,
     query: &'a str,
+    /// What SQLite's index is asked; its hits may hold the query or not.
+    expression: String,
 }
 
 impl Hits<'_> {
@@ -196,11 +204,13 @@ impl Hits<'_> {
             }
             Engine::Sqlite => {
                 let sql = if upwards {
-                    indexed!("SELECT o.id", "s.rowid > $3", "ORDER BY s.rowid LIMIT $4")
+                    indexed!("SELECT o.id", "s.rowid > $4", "ORDER BY s.rowid LIMIT $5")
                 } else {
-                    indexed!("SELECT o.id", "s.rowid < $3", "ORDER BY s.rowid DESC LIMIT $4")
+                    indexed!("SELECT o.id", "s.rowid < $4", "ORDER BY s.rowid DESC LIMIT $5")
                 };
-                let mut ids = self.ids(tx, sql, &self.phrase(), bound, limit).await?;
+                let params = p![self.environment, &self.expression, self.query, bound, limit];
+                let hits: Vec<(i64,)> = tx.all(sql, &params).await?;
+                let mut ids: Vec<i64> = hits.into_iter().map(|(id,)| id).collect();
                 let sql = if upwards {
                     pending!("SELECT o.id", "o.id > $3", "ORDER BY o.id LIMIT $4")
                 } else {
@@ -231,20 +241,26 @@ impl Hits<'_> {
         let counts = match tx.engine() {
             Engine::Sqlite if self.is_short() => vec![(
                 "SELECT COUNT(*) FROM (SELECT 1 FROM organizations WHERE environment_id = $1 AND instr(search_text, $2) > 0 LIMIT $3) h",
-                self.query.to_owned(),
+                p![self.environment, self.query, MOST_HITS].to_vec(),
             )],
             Engine::Sqlite => vec![
-                (indexed!("SELECT COUNT(*) FROM (SELECT 1", "1 = 1", "LIMIT $3) h"), self.phrase()),
-                (pending!("SELECT COUNT(*) FROM (SELECT 1", "1 = 1", "LIMIT $3) h"), self.query.to_owned()),
+                (
+                    indexed!("SELECT COUNT(*) FROM (SELECT 1", "1 = 1", "LIMIT $4) h"),
+                    p![self.environment, &self.expression, self.query, MOST_HITS].to_vec(),
+                ),
+                (
+                    pending!("SELECT COUNT(*) FROM (SELECT 1", "1 = 1", "LIMIT $3) h"),
+                    p![self.environment, self.query, MOST_HITS].to_vec(),
+                ),
             ],
             Engine::Postgres => vec![(
                 "SELECT COUNT(*) FROM (SELECT 1 FROM organizations WHERE environment_id = $1 AND search_text LIKE $2 LIMIT $3) h",
-                self.pattern(),
+                p![self.environment, self.pattern(), MOST_HITS].to_vec(),
             )],
         };
         let mut total = 0;
-        for (sql, query) in counts {
-            let (count,): (i64,) = tx.one(sql, &p![self.environment, query, MOST_HITS]).await?;
+        for (sql, params) in counts {
+            let (count,): (i64,) = tx.one(sql, &params).await?;
             total += count;
         }
         Ok(u64::try_from(total.min(MOST_HITS)).unwrap_or(0))
@@ -257,11 +273,6 @@ impl Hits<'_> {
 
     fn is_short(&self) -> bool {
         self.query.chars().count() < TRIGRAM
-    }
-
-    /// The query as one phrase of FTS5.
-    fn phrase(&self) -> String {
-        format!("\"{}\"", self.query.replace('"', "\"\""))
     }
 
     /// The query as a LIKE pattern, the only form that pg_trgm's index answers.

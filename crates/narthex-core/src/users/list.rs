@@ -11,6 +11,7 @@ use crate::error::Result;
 use crate::ids::{EnvId, OrganizationId, UserId};
 use crate::organizations::{self, normalise};
 use crate::pages::{Limits, Page, PageRequest, Position, Scope, edges};
+use crate::trigrams::{self, Question};
 use crate::{counters, memberships};
 
 /// Page sizes of the lists.
@@ -75,16 +76,22 @@ pub async fn search(
     let position = scope.position(&request.token, size)?;
     core.db
         .read(async move |tx| {
-            let mut source = Source::Index;
+            tx.plan_for_values().await?;
+            let mut is_read_through = false;
             if let Some(organization) = organization {
                 exists(tx, environment, organization).await?;
                 if memberships::count(tx, organization).await? <= SCANNED {
-                    source = Source::Table;
+                    is_read_through = true;
                 }
             }
-            if query.chars().count() < TRIGRAM {
-                source = Source::Table;
-            }
+            let source = if is_read_through || query.chars().count() < TRIGRAM {
+                Source::Table
+            } else {
+                match tx.engine() {
+                    Engine::Sqlite => Source::Trigrams(trigrams::question(tx, "user_search", &query).await?),
+                    Engine::Postgres => Source::Index,
+                }
+            };
             let rows = Rows { environment, organization, query: Some(query.clone()), source };
             let total = rows.total(tx).await?;
             rows.page(tx, &scope, position, size, total, now).await
@@ -99,11 +106,13 @@ async fn exists(tx: &mut Tx, environment: EnvId, organization: OrganizationId) -
 }
 
 /// Where hits are looked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Source {
     /// In the rows themselves, in their order.
     Table,
-    /// In the index of trigrams, and in the rows that it does not know yet.
+    /// In SQLite's index of trigrams, and in the rows that it does not know yet.
+    Trigrams(Question),
+    /// In PostgreSQL's, which is part of the table.
     Index,
 }
 
@@ -164,8 +173,8 @@ impl Rows {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let (compare, order) = if upwards { (">", "ASC") } else { ("<", "DESC") };
         let mut ids = Vec::new();
-        for Part { select, id, from, filter, query } in self.parts(tx.engine()) {
-            let mut params = self.params(query);
+        for Part { select, id, from, filter, query, text } in self.parts(tx.engine()) {
+            let mut params = self.params(query, text);
             let (b, l) = (params.len() + 1, params.len() + 2);
             params.extend(p![bound, limit]);
             let sql = format!(
@@ -184,8 +193,8 @@ impl Rows {
     /// All hits, as far as 10,000.
     async fn total(&self, tx: &mut Tx) -> Result<u64> {
         let mut total = 0;
-        for Part { from, filter, query, .. } in self.parts(tx.engine()) {
-            let mut params = self.params(query);
+        for Part { from, filter, query, text, .. } in self.parts(tx.engine()) {
+            let mut params = self.params(query, text);
             params.extend(p![MOST_HITS]);
             let limit = params.len();
             let sql = format!("SELECT COUNT(*) FROM (SELECT 1 {from} WHERE {filter} LIMIT ${limit}) h");
@@ -195,11 +204,12 @@ impl Rows {
         Ok(u64::try_from(total.min(MOST_HITS)).unwrap_or(0))
     }
 
-    /// Environment, then query and organization where there are any.
-    fn params(&self, query: Option<String>) -> Vec<narthex_db::Value> {
+    /// Environment, then query, organization and text where there are any.
+    fn params(&self, query: Option<String>, text: Option<String>) -> Vec<narthex_db::Value> {
         let mut params = p![self.environment].to_vec();
         params.extend(query.map(Into::into));
         params.extend(self.organization.map(Into::into));
+        params.extend(text.map(Into::into));
         params
     }
 
@@ -227,14 +237,14 @@ impl Rows {
                 " AND EXISTS (SELECT 1 FROM memberships m WHERE m.organization_id = {member} AND m.user_id = u.id)"
             ),
         };
-        match (self.source, engine) {
-            (Source::Table, _) if self.organization.is_some() => vec![Part::new(
+        match &self.source {
+            Source::Table if self.organization.is_some() => vec![Part::new(
                 "m.user_id",
                 "FROM memberships m JOIN users u ON u.id = m.user_id",
                 format!("m.organization_id = {member} AND u.environment_id = $1 AND {contains}"),
                 Some(query.clone()),
             )],
-            (Source::Table, _) => {
+            Source::Table => {
                 vec![Part::new(
                     "u.id",
                     "FROM users u",
@@ -242,16 +252,30 @@ impl Rows {
                     Some(query.clone()),
                 )]
             }
-            (Source::Index, Engine::Sqlite) => vec![
-                Part::new(
-                    "s.rowid",
-                    "FROM user_search s CROSS JOIN users u ON u.id = s.rowid",
-                    format!(
-                        "s.text MATCH $2 AND u.environment_id = $1 AND NOT EXISTS \
-                         (SELECT 1 FROM user_search_pending p WHERE p.user_id = u.id){of_organization}"
-                    ),
-                    Some(phrase(query)),
-                ),
+            Source::Trigrams(Question { expression, is_exact }) => vec![
+                Part {
+                    // Without a look at the rows, all that is asked of them is in their index.
+                    from: if *is_exact {
+                        "FROM user_search s CROSS JOIN users u INDEXED BY users_environment ON u.id = s.rowid"
+                    } else {
+                        "FROM user_search s CROSS JOIN users u ON u.id = s.rowid"
+                    },
+                    text: (!is_exact).then(|| query.clone()),
+                    ..Part::new(
+                        "s.rowid",
+                        "",
+                        format!(
+                            "s.text MATCH $2 AND u.environment_id = $1{} AND NOT EXISTS \
+                             (SELECT 1 FROM user_search_pending p WHERE p.user_id = u.id){of_organization}",
+                            match (is_exact, self.organization) {
+                                (true, _) => "",
+                                (false, None) => " AND instr(u.search_text, $3) > 0",
+                                (false, Some(_)) => " AND instr(u.search_text, $4) > 0",
+                            }
+                        ),
+                        Some(expression.clone()),
+                    )
+                },
                 Part::new(
                     "u.id",
                     "FROM user_search_pending p CROSS JOIN users u ON u.id = p.user_id",
@@ -259,7 +283,7 @@ impl Rows {
                     Some(query.clone()),
                 ),
             ],
-            (Source::Index, Engine::Postgres) => vec![Part::new(
+            Source::Index => vec![Part::new(
                 "u.id",
                 "FROM users u",
                 format!("u.environment_id = $1 AND u.search_text LIKE $2{of_organization}"),
@@ -278,17 +302,14 @@ struct Part {
     filter: String,
     /// How this part spells the query.
     query: Option<String>,
+    /// What is looked for in the rows besides.
+    text: Option<String>,
 }
 
 impl Part {
     fn new(id: &'static str, from: &'static str, filter: impl Into<String>, query: Option<String>) -> Self {
-        Self { select: id, id, from, filter: filter.into(), query }
+        Self { select: id, id, from, filter: filter.into(), query, text: None }
     }
-}
-
-/// The query as one phrase of FTS5.
-fn phrase(query: &str) -> String {
-    format!("\"{}\"", query.replace('"', "\"\""))
 }
 
 /// The query as a LIKE pattern, the only form that pg_trgm's index answers.

@@ -48,6 +48,18 @@ narthex_db::on_each_engine! { &Schema::new().migrations();
         }
     }
 
+    async fn org_11_a_name_with_all_trigrams_of_a_query_but_not_the_query_is_no_hit(db: TestDb) {
+        let f = Fixture::on(db).await;
+        f.organization("xabcdefgx yefghijky").await;
+        f.organization("abcdefghijk").await;
+        for _ in 0..2 {
+            assert_eq!(hits(&f, "abcdefghijk").await, ["abcdefghijk"]);
+            assert_eq!(hits(&f, "bcdefg").await.len(), 2);
+            assert_eq!(hits(&f, &"abcdefghijk".repeat(9)).await.len(), 0);
+            jobs::drain(&f.core).await.unwrap();
+        }
+    }
+
     async fn org_11_a_search_follows_updates_and_deletions_at_once(db: TestDb) {
         let f = Fixture::on(db).await;
         let made = f.organization("Before").await;
