@@ -26,12 +26,16 @@ pub(crate) fn migrate(conn: &mut Connection, migrations: &[Migration<'_>]) -> Re
     let mut done = Vec::new();
     while let Some(migration) = next(migrations, &applied(conn)?, Engine::Sqlite)? {
         // Rebuilding a table drops the old one, which with foreign keys on would delete what refers to it. They are
-        // off while the migration runs (the pragma has no effect inside a transaction) and checked before it commits.
+        // off while the migration runs (the pragma has no effect inside a transaction) and checked before it commits. A new index is
+        // sorted in files: in memory it would need as much as it is long.
         let result = conn
             .pragma_update(None, "foreign_keys", false)
+            .and_then(|()| conn.pragma_update(None, "temp_store", "DEFAULT"))
             .map_err(|error| map(&error).error)
             .and_then(|()| apply(conn, migration));
-        conn.pragma_update(None, "foreign_keys", true).map_err(|error| map(&error).error)?;
+        conn.pragma_update(None, "foreign_keys", true)
+            .and_then(|()| conn.pragma_update(None, "temp_store", "MEMORY"))
+            .map_err(|error| map(&error).error)?;
         result?;
         tracing::info!(id = migration.id, name = migration.name, "migration applied");
         done.push(migration.id);

@@ -239,3 +239,27 @@ async fn the_database_is_readable_by_its_owner_alone() {
     }
     db.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_statement_is_compiled_once_whatever_values_it_gets() {
+    let db = database().await;
+    let Store::Sqlite(sqlite) = &db.inner.store else { panic!("not SQLite") };
+    let compiled_again = sqlite
+        .alone(|conn| {
+            // The limit is what SQLite would look at.
+            let run = |conn: &rusqlite::Connection| {
+                let mut compiled_again = 0;
+                for limit in [1, 20, 300] {
+                    let mut statement =
+                        conn.prepare_cached("SELECT b FROM things WHERE id > $1 AND length(b) = $2 LIMIT $3")?;
+                    assert!(!statement.exists(("a", limit, limit))?);
+                    compiled_again += statement.get_status(rusqlite::StatementStatus::RePrepare);
+                }
+                Ok(compiled_again)
+            };
+            run(conn).map_err(|error| super::map(&error).error)
+        })
+        .await
+        .expect("a pragma");
+    assert_eq!(compiled_again, 0);
+}
