@@ -46,6 +46,24 @@ narthex_db::on_each_engine! { &Schema::new().migrations();
         assert_eq!(f.number("SELECT COUNT(*) FROM users").await, 1, "a refused create leaves no user");
     }
 
+    async fn usr_01_the_answer_to_a_create_is_what_is_read_later(db: TestDb) {
+        let f = People::on(db).await;
+        let acme = f.organization("Acme").await;
+        for role in ["buyer", "seller"] {
+            f.role(role).await;
+        }
+        // The first one reads what the roles allow from the database, the second from memory.
+        for email in ["ann@example.com", "bob@example.com"] {
+            for (prefix, make) in [("", direct as fn(_, &str) -> Addition), ("invited-", invited)] {
+                let mut addition = make(acme, &format!("{prefix}{email}"));
+                addition.roles = named(&["seller", "buyer", "admin"]);
+                let made = f.add(addition).await.unwrap();
+                assert!(!made.memberships[0].permissions.is_empty(), "those of admin");
+                assert_eq!(f.get(made.user.id).await.unwrap(), made);
+            }
+        }
+    }
+
     async fn usr_02_usr_03_an_invited_user_waits_until_the_invitation_ends(db: TestDb) {
         let f = People::on(db).await;
         let acme = f.organization("Acme").await;
@@ -191,6 +209,24 @@ narthex_db::on_each_engine! { &Schema::new().migrations();
         assert_eq!(hits(None, "example").await, [bob]);
     }
 
+    async fn usr_11_a_row_with_all_trigrams_of_a_query_but_not_the_query_is_no_hit(db: TestDb) {
+        let f = People::on(db).await;
+        let acme = f.organization("Acme").await;
+        f.member(acme, "xabcdefgx.yefghijky@example.com").await;
+        let ann = f.member(acme, "abcdefghijk@example.com").await.user.id;
+        let hits = async |query: &str| -> Vec<UserId> {
+            let page = users::search(f.core(), f.env(), None, query, &PageRequest::default()).await.unwrap();
+            assert_eq!(page.total, page.items.len() as u64);
+            page.items.into_iter().map(|view| view.user.id).collect()
+        };
+        for _ in 0..2 {
+            assert_eq!(hits("abcdefghijk").await, [ann]);
+            assert_eq!(hits("bcdefg").await.len(), 2);
+            assert_eq!(hits("abcdefghijk@example.com").await, [ann]);
+            jobs::drain(f.core()).await.unwrap();
+        }
+    }
+
     async fn usr_12_a_deleted_user_is_gone_everywhere_and_deleting_again_is_no_error(db: TestDb) {
         let f = People::on(db).await;
         let (acme, bolt) = (f.organization("Acme").await, f.organization("Bolt").await);
@@ -293,6 +329,15 @@ narthex_db::on_each_engine! { &Schema::new().migrations();
         // A redaction excuses itself, not what is changed afterwards.
         f.node.db.write(async |tx| tx.execute("UPDATE events SET body = '{}' WHERE type = 'user.organization_membership_updated'", &[]).await).await.unwrap();
         assert_eq!(audit::verify(&f.node.db, f.env()).await.unwrap().len(), 1);
+        // Nor does SQLite's file keep what no row holds any more. Closing it takes all over from the log.
+        if let Some(file) = f.node.database.folder().map(|folder| folder.join("test.db")) {
+            f.node.database.db().close().await;
+            let raw = String::from_utf8_lossy(&std::fs::read(file).unwrap()).to_lowercase();
+            assert!(raw.contains("bob@example.com"), "the search finds what is there");
+            for trace in ["griselda", "featherstone", "+4179", "whistleblowers", "qx77", "198.51.100"] {
+                assert!(!raw.contains(trace), "{trace}");
+            }
+        }
     }
 
     async fn usr_10_lists_are_newest_first_and_totals_follow_every_change(db: TestDb) {

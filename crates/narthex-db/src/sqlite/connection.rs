@@ -174,6 +174,9 @@ fn configure(conn: &mut Connection, purpose: Purpose, deadline: &Arc<Deadline>) 
         // temporary file, as many writes as go to the log, and with what they hold left on the disk.
         conn.pragma_update(None, "temp_store", "MEMORY")?;
         conn.pragma_update(None, "wal_autocheckpoint", 0)?;
+        // What was erased is overwritten with zeros, not only unlinked (docs/decisions/0022).
+        let erases: i64 = conn.query_row("PRAGMA secure_delete = ON", (), |row| row.get(0))?;
+        debug_assert_eq!(erases, 1);
         conn.pragma_update(None, "cache_size", -8192)?;
     }
     let deadline = Arc::clone(deadline);

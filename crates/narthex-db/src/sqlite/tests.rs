@@ -263,3 +263,19 @@ async fn a_statement_is_compiled_once_whatever_values_it_gets() {
         .expect("a pragma");
     assert_eq!(compiled_again, 0);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_writer_leaves_nothing_behind() {
+    let db = database().await;
+    let Store::Sqlite(sqlite) = &db.inner.store else { panic!("not SQLite") };
+    // After a migration, which sorts new indexes in files.
+    let pragmas = sqlite
+        .alone(|conn| {
+            let value = |pragma| conn.query_row(pragma, (), |row| row.get::<_, i64>(0));
+            let both = value("PRAGMA temp_store").and_then(|temp| Ok((temp, value("PRAGMA secure_delete")?)));
+            both.map_err(|error| super::map(&error).error)
+        })
+        .await
+        .expect("pragmas");
+    assert_eq!(pragmas, (2, 1), "in memory, and overwritten");
+}
