@@ -54,6 +54,7 @@ pub mod totp;
 mod trigrams;
 pub mod user_attributes;
 pub mod users;
+pub mod workspaces;
 
 pub use caller::Caller;
 pub use clock::{Clock, Timestamp};

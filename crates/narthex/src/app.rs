@@ -135,6 +135,8 @@ pub struct Running {
     pub ca: Option<PathBuf>,
     /// `dev.env` and the credentials in it (`dev`).
     pub dev: Option<DevSummary>,
+    /// A one-time link that signs the first operator in: of the start that has made the installation (`serve`). Never logged.
+    pub operator_link: Option<String>,
     /// Shared state, for tests.
     pub state: Arc<State>,
     certificates: Option<(Arc<Certificates>, TlsMode)>,
@@ -189,7 +191,9 @@ async fn start_dev(options: AppOptions, dev: DevOptions) -> Result<Running, Fail
         crate::seeding::apply_file(&core, seed).await?;
     }
 
-    let authority = ca::open(&dir, &["localhost", "127.0.0.1", "::1"], &options.clock, &options.random)?;
+    // The product's own environment is at a name below, which browsers resolve to this machine as well.
+    let (names, below) = (["localhost", "127.0.0.1", "::1"], ["auth.localhost"]);
+    let authority = ca::open(&dir, &names, &below, &options.clock, &options.random)?;
     let certificates = Arc::new(authority.server);
     let env_file = folder.env_file();
     EnvFile {
@@ -235,7 +239,7 @@ async fn start_serve(options: AppOptions, config: Config) -> Result<Running, Fai
             );
             let names = self_signed_names(&config.base_domain);
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
-            let authority = ca::open(&dir, &names, &options.clock, &options.random)?;
+            let authority = ca::open(&dir, &names, &[], &options.clock, &options.random)?;
             (Some(Arc::new(authority.server)), Some(authority.certificate))
         }
     };
@@ -256,10 +260,14 @@ async fn start_serve(options: AppOptions, config: Config) -> Result<Running, Fai
     let mailer = options.mailer.clone().unwrap_or_else(|| Arc::new(SmtpMailer::new(&config)));
     let options = AppOptions { mailer: Some(mailer), ..options };
     let core = open_core(&options, &config.database_url, master_key(&config.master_key)?).await?;
-    crate::seeding::serve(&core, &config, public.map_or(443, |address| address.port())).await?;
+    let seeded = crate::seeding::serve(&core, &config, public.map_or(443, |address| address.port())).await?;
     if let Some(seed) = &config.seed_file {
         crate::seeding::apply_file(&core, seed).await?;
     }
+    let operator_link = match seeded {
+        Some(workspace) => Some(admin::token::first_link(&core, workspace).await?),
+        None => None,
+    };
     let parts = Parts { core, limits: config.limits, helpers: None, proxies: config.proxies.clone(), dir, lock };
     let started = parts.start(listeners, config.max_connections, options.timeouts)?;
     let scheme = if certificates.is_some() { "https" } else { "http" };
@@ -273,6 +281,7 @@ async fn start_serve(options: AppOptions, config: Config) -> Result<Running, Fai
         ca,
         certificates: certificates.map(|certificates| (certificates, config.tls.clone())),
         drain_delay: config.drain_delay,
+        operator_link,
         ..started
     })
 }
@@ -328,6 +337,7 @@ impl Parts {
             admin_url: String::new(),
             ca: None,
             dev: None,
+            operator_link: None,
             state,
             certificates: None,
             drain_delay: Duration::ZERO,

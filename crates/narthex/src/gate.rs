@@ -39,7 +39,10 @@ impl State {
     pub async fn environment(&self, host: &str, door: Door) -> Result<Arc<Environment>, Error> {
         let found = match self.dev.as_ref().filter(|_| door.is_dev()) {
             Some(dev) if is_loopback_name(host) => environments::by_id(&self.core, dev.environment(door)).await?,
-            Some(_) => None,
+            // `auth.localhost` is a loopback name as well, which no page can point elsewhere (RFC 6761 §6.3).
+            Some(_) => {
+                environments::system(&self.core).await?.filter(|system| host.eq_ignore_ascii_case(&system.domain))
+            }
             None => environments::by_host(&self.core, host).await?,
         };
         found.ok_or_else(|| Error::new(Kind::NotFound, "no environment at this host"))

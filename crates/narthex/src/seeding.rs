@@ -4,9 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use narthex_core::environments::{self, Environment};
-use narthex_core::ids::EnvId;
+use narthex_core::ids::{EnvId, WorkspaceId};
 use narthex_core::seed::{self, FirstStart, SeedClient, SeededClient, SeededEnvironments};
-use narthex_core::{Core, Error, clients};
+use narthex_core::{Core, Error, clients, login};
 use narthex_db::p;
 
 use crate::config::Config;
@@ -36,6 +36,7 @@ pub async fn dev(
     let system_url = dev_url.replacen("https://localhost", "https://auth.localhost", 1);
     let seeded = seed::first_start(core, first_start("Development", &system_url, dev_url, prd_url)).await?;
     bind(core, &seeded, [&system_url, dev_url, prd_url]).await?;
+    login::prepare_operators(core).await?;
     let (made_dev, made_prd) = seeded.clients.map_or((None, None), |(dev, prd)| (Some(dev), Some(prd)));
     let [known_dev, known_prd] = known;
     Ok(DevSeed {
@@ -46,14 +47,16 @@ pub async fn dev(
     })
 }
 
-/// Seeds an empty production database: environments `dev.` and `prd.` under the base domain, the product's own at `auth.`.
-pub async fn serve(core: &Arc<Core>, config: &Config, port: u16) -> Result<(), Failure> {
+/// Seeds an empty production database: environments `dev.` and `prd.` under the base domain, the product's own at `auth.`. Of the start
+/// that does it, the workspace.
+pub async fn serve(core: &Arc<Core>, config: &Config, port: u16) -> Result<Option<WorkspaceId>, Failure> {
     let standard = if config.public_scheme == "https" { 443 } else { 80 };
     // Behind a proxy that ends TLS, the port here is not the public one.
     let port = if port == standard || config.listen.is_none() { String::new() } else { format!(":{port}") };
     let url = |name: &str| format!("{}://{name}.{}{port}", config.public_scheme, config.base_domain);
-    seed::first_start(core, first_start("Default", &url("auth"), &url("dev"), &url("prd"))).await?;
-    Ok(())
+    let seeded = seed::first_start(core, first_start("Default", &url("auth"), &url("dev"), &url("prd"))).await?;
+    login::prepare_operators(core).await?;
+    Ok(seeded.clients.is_some().then_some(seeded.workspace))
 }
 
 fn first_start(workspace: &str, system: &str, dev: &str, prd: &str) -> FirstStart {

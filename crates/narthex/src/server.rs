@@ -136,7 +136,8 @@ impl Server {
                 | Route::LoginPages
                 | Route::MagicLink
                 | Route::Invitation
-                | Route::Profile,
+                | Route::Profile
+                | Route::Operator,
                 Some(environment),
             ) => login::serve(&self.state, environment, route, request, client).await,
             _ => reply::not_found(),
@@ -290,6 +291,7 @@ fn route(path: &str, door: Door) -> Option<Route> {
         path if path.starts_with(pages::ASSETS) => Some(Route::Assets),
         path if path.starts_with(uploads::PREFIX) => Some(Route::Uploads),
         path if path.starts_with("/a/") => Some(Route::LoginPages),
+        path if path == "/operator" || path.starts_with("/operator/") => Some(Route::Operator),
         path if path.starts_with("/magicLink/") => Some(Route::MagicLink),
         path if path.starts_with("/invite/") => Some(Route::Invitation),
         path if path.starts_with("/ui/profile/") => Some(Route::Profile),

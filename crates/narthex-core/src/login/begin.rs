@@ -130,7 +130,8 @@ async fn answer_with_session(
     let authorize = &login.authorize;
     let found = target(tx, environment, authorize, &user.email, &memberships, session.organization, made.now).await?;
     let organization = match found {
-        Target::Enter(organization) => organization,
+        Target::Enter(organization) => Some(organization),
+        Target::Operator => None,
         Target::Choose | Target::SignUp => return Ok(Outcome::of(Step::Page(Stage::Choose))),
         Target::NotMember => {
             let failure = authorize.failure("access_denied", "the user is not a member of this organization");
@@ -146,11 +147,14 @@ async fn answer_with_session(
     let entry = Entry {
         environment: environment.id,
         user: user.id,
-        organization: Some(organization.id),
+        organization: organization.as_ref().map(|organization| organization.id),
         current: Some(session.id),
         proof: None,
         is_proven: false,
-        lifetimes: Lifetimes::of(&environment.session, organization.session_policy),
+        lifetimes: Lifetimes::of(
+            &environment.session,
+            organization.map_or_else(Default::default, |organization| organization.session_policy),
+        ),
     };
     let Some(entered) = sessions::enter(tx, &made.entry, entry).await? else { return Ok(Outcome::of(gone())) };
     let done =

@@ -11,6 +11,7 @@ mod consent;
 mod errors;
 mod identify;
 mod invitation;
+mod operator;
 mod organizations;
 mod store;
 
@@ -27,6 +28,7 @@ pub use identify::{
     follow_link, peek_link, resend, resume, submit_code, submit_code_and_hold, submit_email, submit_passkey,
 };
 pub use invitation::{Accepted, Invite, accept_invitation, peek_invitation};
+pub use operator::{OPERATOR_PAGE, OperatorEntered, enter_by_operator_link, prepare_operators};
 pub use organizations::{
     Choice, Choices, NewOrganization, choices, choose, create_organization, found_organization, leave,
 };

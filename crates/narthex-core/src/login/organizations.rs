@@ -14,6 +14,7 @@ use crate::environments::Environment;
 use crate::error::{Error, Kind, Result};
 use crate::events::{self, Actor, NewEvent};
 use crate::ids::{EnvId, OrganizationId, SessionId};
+use crate::members;
 use crate::memberships::{self, Membership, Provisioning, Status};
 use crate::organizations::{self, Organization, share};
 use crate::users::{self, User, UserManagement};
@@ -72,6 +73,8 @@ pub struct NewOrganization {
 pub(super) enum Target {
     /// Into this organization.
     Enter(Organization),
+    /// In, as somebody whom a workspace expects.
+    Operator,
     /// The user has to choose.
     Choose,
     /// To a new organization.
@@ -92,6 +95,11 @@ pub(super) async fn target(
     session: Option<OrganizationId>,
     now: Timestamp,
 ) -> Result<Target> {
+    if environment.is_system {
+        // Operators are members of workspaces, and choose theirs afterwards.
+        let known = members::expected(tx, email, now).await?;
+        return Ok(if known { Target::Operator } else { Target::Closed });
+    }
     let with = |status: Status| memberships.iter().filter(move |(membership, _)| membership.status(now) == status);
     let is_member = |id: OrganizationId| with(Status::Active).any(|(membership, _)| membership.organization == id);
     if let Some(asked) = authorize.organization {
@@ -388,7 +396,7 @@ async fn found(
     Ok((organization, user))
 }
 
-async fn find_or_make(tx: &mut Tx, environment: &Environment, made: &Made, email: &str) -> Result<User> {
+pub(super) async fn find_or_make(tx: &mut Tx, environment: &Environment, made: &Made, email: &str) -> Result<User> {
     if let Some(user) = users::load_by_email(tx, environment.id, email).await? {
         return Ok(user);
     }
@@ -440,6 +448,10 @@ pub(super) async fn after_proof(
         Target::Enter(organization) => {
             let user = user.ok_or_else(|| broken("a member who is no user"))?;
             return enter(tx, environment, made, request, from, user, Some(&organization), current).await;
+        }
+        Target::Operator => {
+            let user = find_or_make(tx, environment, made, &email).await?;
+            return enter(tx, environment, made, request, from, user, None, current).await;
         }
         Target::Choose => {
             request.stage = Stage::Choose;

@@ -14,7 +14,7 @@ use crate::clock::Timestamp;
 use crate::core::Core;
 use crate::error::{Error, Kind, Result};
 use crate::events::{self, Actor, NewEvent};
-use crate::ids::{EnvId, EventId, OrganizationId, SessionId, UserId};
+use crate::ids::{EnvId, EventId, MemberId, OrganizationId, SessionId, UserId};
 use crate::organizations::share;
 use crate::users;
 
@@ -95,6 +95,14 @@ pub async fn end_all(core: &Core, environment: EnvId, by: &Actor, user: UserId) 
             }
         }
     }
+}
+
+/// Ends the sessions that were opened for an operator, within the transaction that removes them. Apply the bumps after the commit.
+pub(crate) async fn end_of_member(tx: &mut Tx, member: MemberId, now: Timestamp) -> Result<Vec<Bump>> {
+    let sql =
+        "UPDATE sessions SET revoked_at = $1, ended_as = 1 WHERE member_id = $2 AND revoked_at IS NULL RETURNING id";
+    let ended: Vec<(SessionId,)> = tx.all(sql, &p![now, member]).await?;
+    bump_each(tx, ended.into_iter().map(|(id,)| id)).await
 }
 
 /// Sessions that one transaction ends: each is a row, an event with its jobs, and a row that says whom the event is about.

@@ -17,7 +17,7 @@ pub use activity::extend;
 pub(crate) use activity::{enter_client, live};
 pub use cookie::{COOKIE, NewCookie, by_cookie};
 pub use details::{AuthenticatedClient, Description, Details, Device, Location, Status, describe};
-pub(crate) use end::{RUN_OUT, Whose, end_some, expire, ids as farewells};
+pub(crate) use end::{RUN_OUT, Whose, end_of_member, end_some, expire, ids as farewells};
 pub use end::{end, end_all, log_out};
 pub use enter::{Entered, Entry, NewEntry, enter};
 pub use list::{Filter, LIST, list, of_browser};

@@ -9,7 +9,7 @@ use crate::clients::{self, ClientKind};
 use crate::core::Core;
 use crate::environments::{self, AuthenticationMode, Environment};
 use crate::error::{Error, Kind, Result};
-use crate::ids::{ConnectedAccountId, GrantId, OrganizationId, SessionId, UserId, WorkspaceId};
+use crate::ids::{ConnectedAccountId, GrantId, MemberId, OrganizationId, SessionId, UserId, WorkspaceId};
 use crate::sessions::{self, Session, SessionKind};
 use crate::{grants, members, memberships, permissions};
 
@@ -213,12 +213,16 @@ async fn operator(
     let system = environments::by_id(core, verified.environment).await?.ok_or_else(invalid)?;
     let session = live_session(core, &system, claims).await?;
     let workspace = parse(claims.workspace_id.as_deref(), WorkspaceId::parse).ok_or_else(invalid)?;
-    let member = match session.member {
-        Some(member) if session.kind == SessionKind::Operator => members::get(core, member).await?,
-        _ => None,
+    let id = parse(Some(&claims.sub), MemberId::parse).ok_or_else(invalid)?;
+    let member = members::get(core, id).await?;
+    let member = member.filter(|member| member.is_active() && member.workspace == workspace).ok_or_else(invalid)?;
+    let is_theirs = match session.kind {
+        SessionKind::Operator => session.member == Some(id),
+        // A login at the product's own environment: its user may be a member of several workspaces.
+        SessionKind::Browser => session.user.is_some() && session.user == member.user,
+        SessionKind::Portal | SessionKind::ConnectedAccount => false,
     };
-    let member = member.filter(|member| member.is_active && member.workspace == workspace).ok_or_else(invalid)?;
-    if claims.sub != member.id.to_string() || !claims.aud.iter().any(|audience| audience == DASHBOARD_AUDIENCE) {
+    if !is_theirs || !claims.aud.iter().any(|audience| audience == DASHBOARD_AUDIENCE) {
         return Err(invalid());
     }
     // An unknown domain and another workspace's look the same.

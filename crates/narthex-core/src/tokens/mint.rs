@@ -23,14 +23,33 @@ pub struct MintedToken {
 pub async fn mint_member(core: &Core, member: &Member, lifetime: Duration) -> Result<MintedToken> {
     let system = environments::system(core).await?.ok_or_else(|| Error::internal("no environment is seeded yet"))?;
     let session = sessions::open(core, system.id, NewSession::operator(member.id, lifetime)).await?;
-    let claims = AccessClaims {
+    mint(core, &system, lifetime, of_member(member, &session)).await
+}
+
+/// Signs a token for an operator who is signed in to the product's own environment: it is good as long as that session is, and lives no
+/// longer than `lifetime`.
+pub async fn mint_operator(
+    core: &Core,
+    system: &Arc<Environment>,
+    session: &Session,
+    member: &Member,
+    lifetime: Duration,
+) -> Result<MintedToken> {
+    let is_theirs = session.kind == SessionKind::Browser && session.user.is_some() && session.user == member.user;
+    if !system.is_system || session.environment != system.id || !is_theirs {
+        return Err(Error::internal("not a session of this operator"));
+    }
+    mint(core, system, lifetime, of_member(member, session)).await
+}
+
+fn of_member(member: &Member, session: &Session) -> AccessClaims {
+    AccessClaims {
         sub: member.id.to_string(),
         aud: vec![DASHBOARD_AUDIENCE.to_owned()],
         sid: Some(session.id.to_string()),
         workspace_id: Some(member.workspace.to_string()),
         ..AccessClaims::default()
-    };
-    mint(core, &system, lifetime, claims).await
+    }
 }
 
 /// Signs a token for the pages of a browser, portal or connected-account session; it lives no longer than `lifetime`.

@@ -17,7 +17,7 @@ pub(crate) use id_token::{IdClaims, half_hash, sign_id};
 pub(crate) use jwt::{IdTokenHint, id_token_hint, verify_own as verify};
 pub use jwt::{MAX_TOKEN_BYTES, Verified};
 pub(crate) use logout_token::sign_logout;
-pub use mint::{MintedToken, mint_member, mint_session, mint_user};
+pub use mint::{MintedToken, mint_member, mint_operator, mint_session, mint_user};
 
 use std::collections::BTreeMap;
 

@@ -29,6 +29,7 @@ mod login_storage;
 mod logins;
 mod logouts;
 mod machines;
+mod members;
 mod memberships;
 mod node;
 mod nodes;

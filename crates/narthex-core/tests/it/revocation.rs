@@ -34,7 +34,7 @@ async fn endings(node: &TestCore) -> Vec<Ended> {
         email: "o@acme.test".into(),
         given_name: String::new(),
         family_name: String::new(),
-        role: FixedRole::Owner,
+        role: FixedRole::Admin,
     };
     let member = members::create(node, dev.workspace_id, new).await.unwrap();
     let tokens = [
@@ -151,7 +151,7 @@ narthex_db::on_each_engine! { &Schema::new().migrations();
 
     async fn a_demoted_operator_has_the_new_role_at_once(db: TestDb) {
         let node = node(db).await;
-        let new = NewMember { email: "d@acme.test".into(), given_name: String::new(), family_name: String::new(), role: FixedRole::Owner };
+        let new = NewMember { email: "d@acme.test".into(), given_name: String::new(), family_name: String::new(), role: FixedRole::Admin };
         let member = members::create(&node, node.dev.workspace_id, new).await.unwrap();
         let token = tokens::mint_member(&node, &member, HOUR).await.unwrap().access_token;
         assert!(caller(&node, &node.dev, &token).await.unwrap().holds_any(&["organizations:delete"]));

@@ -6,7 +6,7 @@ pub mod doctor;
 mod keys;
 mod seed;
 pub mod socket;
-mod token;
+pub(crate) mod token;
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -34,6 +34,15 @@ pub enum Command {
         email: String,
         /// Lifetime.
         seconds: u64,
+    },
+    /// A one-time link for an operator.
+    OperatorLink {
+        /// Role of an operator that is made for it.
+        role: String,
+        /// `wks_…`; the only workspace if absent.
+        workspace: Option<String>,
+        /// Address of the operator.
+        email: String,
     },
     /// Makes a client with a secret.
     ClientCreate {
@@ -125,6 +134,9 @@ pub async fn execute(core: &Arc<Core>, command: Command) -> Result<Answer, Failu
     let answer = match command {
         Command::Token { role, workspace, email, seconds } => {
             token::mint(core, &role, workspace.as_deref(), &email, seconds).await?
+        }
+        Command::OperatorLink { role, workspace, email } => {
+            token::link(core, &role, workspace.as_deref(), &email).await?
         }
         Command::ClientCreate { environment, kind, name, organization, scopes } => {
             clients::create(

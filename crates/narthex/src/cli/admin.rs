@@ -90,6 +90,9 @@ pub(super) async fn admin(command: Admin) -> Result<Exit, Failure> {
         Admin::Token { role, workspace, email, expires, target } => {
             run(&target, Command::Token { role, workspace, email, seconds: expires }).await
         }
+        Admin::OperatorLink { role, workspace, email, target } => {
+            run(&target, Command::OperatorLink { role, workspace, email }).await
+        }
         Admin::Client(command) => client(command).await,
     }
 }

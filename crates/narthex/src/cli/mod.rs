@@ -134,6 +134,20 @@ enum Admin {
         #[command(flatten)]
         target: Target,
     },
+    /// Prints a one-time link that signs an operator in, who is made if there is none.
+    OperatorLink {
+        /// owner, admin, developer, member or viewer.
+        #[arg(long, default_value = "owner")]
+        role: String,
+        /// Workspace; needed if there are several.
+        #[arg(long)]
+        workspace: Option<String>,
+        /// Address of the operator.
+        #[arg(long, default_value = "operator@localhost")]
+        email: String,
+        #[command(flatten)]
+        target: Target,
+    },
     /// Clients and their secrets.
     #[command(subcommand)]
     Client(Client),

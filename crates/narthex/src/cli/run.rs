@@ -56,6 +56,7 @@ fn block(running: &Running, summary: &DevSummary) -> String {
          \x20   client secret     in {env}\n\
          \x20   helpers           {dev}/dev\n\n\
          \x20 Any SDK program:    set -a; . {env}; set +a\n\
+         \x20 An operator link:   narthex admin operator-link --dir {dir}\n\
          \x20 An operator token:  narthex admin token --dir {dir}\n\n",
         version = env!("CARGO_PKG_VERSION"),
         dev = running.dev_url,
@@ -76,6 +77,12 @@ pub(super) async fn serve(sources: Sources) -> Result<Exit, Failure> {
     let log = Log::start(config.log_format, &config.log_level)?;
     let mut signals = Signals::new()?;
     let running = App::start(AppOptions::new(Mode::Serve(Box::new(config)))).await?;
+    if let Some(link) = &running.operator_link {
+        // To the terminal alone: whoever reads the log later must not find it there.
+        print(&format!(
+            "\n  Sign in as the first operator, within 15 minutes and once:\n    {link}\n  Another one: narthex admin operator-link\n\n"
+        ))?;
+    }
     tracing::info!(url = running.dev_url, admin = running.admin_url, version = env!("CARGO_PKG_VERSION"), "ready");
     let exit = until_stopped(running, &mut signals, |running| {
         let config = load()?;

@@ -40,8 +40,15 @@ pub struct Authority {
     pub server: Certificates,
 }
 
-/// Opens the authority in this folder, or makes it, and issues a server certificate for these names (DNS names or addresses).
-pub fn open(folder: &Path, names: &[&str], clock: &Clock, random: &Random) -> Result<Authority, Failure> {
+/// Opens the authority in this folder, or makes it, and issues a server certificate for these names (DNS names or addresses), and for
+/// more DNS names `below` them.
+pub fn open(
+    folder: &Path,
+    names: &[&str],
+    below: &[&str],
+    clock: &Clock,
+    random: &Random,
+) -> Result<Authority, Failure> {
     let certificate = folder.join("ca.pem");
     let key_file = folder.join("ca-key.pem");
     let trust_store = folder.join("truststore.p12");
@@ -61,7 +68,7 @@ pub fn open(folder: &Path, names: &[&str], clock: &Clock, random: &Random) -> Re
         let store = pkcs12::trust_store(&der, "narthex", TRUST_STORE_PASSWORD, random.bytes());
         fs::write(&trust_store, store).map_err(io_failure(trust_store.display()))?;
     }
-    let server = issue(key, der, names, clock, random)
+    let server = issue(key, der, &[names, below].concat(), clock, random)
         .map_err(|error| Failure::new(Exit::Failure, format!("certificate: {error}")))??;
     Ok(Authority { certificate, trust_store, server })
 }
@@ -174,12 +181,12 @@ mod tests {
     fn a_second_start_keeps_the_authority_and_the_jvm_reads_the_trust_store() {
         let folder = tempfile::tempdir().unwrap();
         let names = ["localhost", "127.0.0.1", "::1"];
-        let first = open(folder.path(), &names, &Clock::new(), &Random::new()).unwrap();
+        let first = open(folder.path(), &names, &[], &Clock::new(), &Random::new()).unwrap();
         let (pem, store) = (fs::read(&first.certificate).unwrap(), fs::read(&first.trust_store).unwrap());
-        let second = open(folder.path(), &names, &Clock::new(), &Random::new()).unwrap();
+        let second = open(folder.path(), &names, &[], &Clock::new(), &Random::new()).unwrap();
         assert_eq!(pem, fs::read(&second.certificate).unwrap());
         assert_eq!(store, fs::read(&second.trust_store).unwrap());
-        let other = open(folder.path(), &["auth.example"], &Clock::new(), &Random::new()).unwrap();
+        let other = open(folder.path(), &["auth.example"], &[], &Clock::new(), &Random::new()).unwrap();
         assert_ne!(pem, fs::read(&other.certificate).unwrap(), "an authority for other names is another one");
         assert_ne!(store, fs::read(&other.trust_store).unwrap());
 

@@ -7,6 +7,7 @@ mod invitation;
 mod link;
 mod logout;
 mod look;
+mod operator;
 mod pages;
 mod profile;
 mod steps;
@@ -56,6 +57,7 @@ pub async fn serve(
         Route::MagicLink => link::serve(&visit).await,
         Route::Invitation => invitation::serve(&visit).await,
         Route::Profile => profile::serve(&visit).await,
+        Route::Operator => operator::serve(&visit).await,
         _ => steps::serve(&visit).await,
     };
     answer.unwrap_or_else(|error| visit.failed(&error))

@@ -7,6 +7,7 @@ pub mod connections;
 pub mod domains;
 pub mod emails;
 pub mod environments;
+pub mod members;
 pub mod organizations;
 pub mod passwordless;
 pub mod roles;
@@ -16,6 +17,7 @@ pub mod totp;
 pub mod user_attributes;
 pub mod users;
 pub mod webauthn;
+pub mod workspaces;
 
 use std::sync::Arc;
 
@@ -31,6 +33,7 @@ pub fn register(rpcs: &mut Rpcs, core: &Arc<Core>) {
     domains::register(rpcs, core);
     environments::register(rpcs, core);
     emails::register(rpcs, core);
+    members::register(rpcs, core);
     organizations::register(rpcs, core);
     passwordless::register(rpcs, core);
     sessions::register(rpcs, core);
@@ -39,4 +42,5 @@ pub fn register(rpcs: &mut Rpcs, core: &Arc<Core>) {
     totp::register(rpcs, core);
     users::register(rpcs, core);
     webauthn::register(rpcs, core);
+    workspaces::register(rpcs, core);
 }

@@ -83,7 +83,12 @@ impl<'a> Browser<'a> {
         }
     }
 
-    async fn send(&mut self, verb: &str, path: &str, form: Option<&[(&str, &str)]>, origin: Option<&str>) -> Reply {
+    /// One at another origin of the same server.
+    pub fn at(harness: &'a Harness, origin: &str) -> Self {
+        Self { base: origin.to_owned(), ..Self::new(harness) }
+    }
+
+    pub async fn send(&mut self, verb: &str, path: &str, form: Option<&[(&str, &str)]>, origin: Option<&str>) -> Reply {
         let mut request = Request::builder().method(verb).uri(format!("{}{path}", self.base));
         request = request.header("user-agent", &self.user_agent);
         for (name, value) in &self.added {
@@ -120,6 +125,7 @@ impl<'a> Browser<'a> {
             let Some(location) = reply.header("location").map(str::to_owned) else {
                 return Page { status: reply.status.as_u16(), at, html: reply.text(), left_to: None };
             };
+            let location = location.strip_prefix(&self.base).map_or(location.clone(), str::to_owned);
             if !location.starts_with('/') {
                 return Page { status: reply.status.as_u16(), at, html: reply.text(), left_to: Some(location) };
             }
