@@ -13,7 +13,7 @@ use crate::environments::{self, Environment};
 use crate::error::{Error, Kind, Result};
 use crate::ids::SessionId;
 use crate::members::{self, Member};
-use crate::organizations::share;
+use crate::organizations::{SessionPolicy, share};
 use crate::sessions::{self, Entered, Entry, Lifetimes};
 use crate::users;
 
@@ -94,7 +94,7 @@ async fn enter(
         current,
         proof: None,
         is_proven: true,
-        lifetimes: Lifetimes::of(&environment.session, Default::default()),
+        lifetimes: Lifetimes::of(&environment.session, SessionPolicy::default()),
     };
     sessions::enter(tx, &made.entry, entry).await?.ok_or_else(|| broken("a proven operator has entered no session"))
 }

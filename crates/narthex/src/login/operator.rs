@@ -104,7 +104,7 @@ async fn token(visit: &Visit) -> Result<Response<Body>> {
     let core = &visit.state.core;
     let session = match visit.session().await? {
         Some(session) if visit.is_own => session,
-        _ => return Ok(refused(StatusCode::UNAUTHORIZED, 16, "UNAUTHENTICATED", "sign in first", json!([]))),
+        _ => return Ok(refused(StatusCode::UNAUTHORIZED, 16, "UNAUTHENTICATED", "sign in first", &[])),
     };
     let (_, members) = known(visit, &session).await?;
     let mut listed = Vec::with_capacity(members.len());
@@ -125,7 +125,7 @@ async fn token(visit: &Visit) -> Result<Response<Body>> {
         ("", [one]) => one.workspace,
         ("", _) => {
             let text = "name a workspace_id";
-            return Ok(refused(StatusCode::BAD_REQUEST, 3, "INVALID_ARGUMENT", text, json!(listed)));
+            return Ok(refused(StatusCode::BAD_REQUEST, 3, "INVALID_ARGUMENT", text, &listed));
         }
         (asked, _) => match WorkspaceId::parse(asked) {
             Some(workspace) => workspace,
@@ -159,10 +159,10 @@ async fn token(visit: &Visit) -> Result<Response<Body>> {
 
 fn foreign(workspaces: &[Value]) -> Response<Body> {
     let text = "you are not a member of this workspace";
-    refused(StatusCode::FORBIDDEN, 7, "PERMISSION_DENIED", text, json!(workspaces))
+    refused(StatusCode::FORBIDDEN, 7, "PERMISSION_DENIED", text, workspaces)
 }
 
-fn refused(status: StatusCode, code: u32, error_code: &str, message: &str, workspaces: Value) -> Response<Body> {
+fn refused(status: StatusCode, code: u32, error_code: &str, message: &str, workspaces: &[Value]) -> Response<Body> {
     let body = json!({"code": code, "message": message, "error_code": error_code, "workspaces": workspaces});
     let mut response = reply::value(status, &body);
     no_store(&mut response);

@@ -28,6 +28,7 @@ mod login_crash;
 mod logs;
 mod mistakes;
 mod oauth;
+mod operators;
 mod programs;
 mod proofs;
 mod provider;
