@@ -43,7 +43,7 @@ pub enum Route {
 }
 
 impl Route {
-    const ALL: [Self; 25] = [
+    const ALL: [Self; 26] = [
         Self::Token,
         Self::Register,
         Self::ResourceToken,

@@ -282,7 +282,26 @@ async fn ctl_20_ctl_21_ctl_25_members_over_rest_and_grpc() {
     assert_eq!(send(&token, "DELETE", &path, None).await.0, 404);
     assert_eq!(send(&token, "GET", "/api/v1/members/usr_85734290159359991", None).await.0, 404);
 
-    // An admin cannot rise, nor an API client reach beyond its environment.
+    let request = wire::GetMemberRequest { id: owner.id.to_string() };
+    let reply =
+        harness.grpc("/scalekit.v1.members.MembersService/GetMember", Some(&token), &request.encode_to_vec()).await;
+    let answer = wire::GetMemberResponse::decode(reply.message).unwrap();
+    assert_eq!((answer.member.unwrap().first_name.as_deref(), answer.dashboard_permissions.len()), (Some("Anna"), 64));
+    let request = wire::DeleteMemberRequest { id: owner.id.to_string() };
+    let reply =
+        harness.grpc("/scalekit.v1.members.MembersService/DeleteMember", Some(&token), &request.encode_to_vec()).await;
+    assert_eq!((reply.status, reply.error_code().as_str()), (9, "FAILED_PRECONDITION"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_admin_cannot_rise_and_an_api_client_changes_no_members() {
+    let harness = Harness::start().await;
+    let owner = member(&harness, "owner@example.com", FixedRole::Owner).await;
+    let own = format!("/api/v1/members/{}", owner.id);
+    let send = async |token: &str, verb: &str, path: &str, json: Option<Value>| {
+        let reply = harness.rest(verb, path, Some(token), json.as_ref()).await;
+        (reply.status.as_u16(), reply.json())
+    };
     let admin = token_of(&harness, &member(&harness, "admin@example.com", FixedRole::Admin).await).await;
     let rise = json!({"email": "e@example.com", "dashboard_role_name": "owner"});
     assert_eq!(send(&admin, "POST", "/api/v1/members", Some(rise.clone())).await.0, 403);
@@ -301,16 +320,6 @@ async fn ctl_20_ctl_21_ctl_25_members_over_rest_and_grpc() {
     }
     assert_eq!(send(&client, "GET", "/api/v1/members", None).await.0, 200);
     assert_eq!(send(&client, "GET", "/api/v1/members:this", None).await.0, 404, "a client is no member");
-
-    let request = wire::GetMemberRequest { id: owner.id.to_string() };
-    let reply =
-        harness.grpc("/scalekit.v1.members.MembersService/GetMember", Some(&token), &request.encode_to_vec()).await;
-    let answer = wire::GetMemberResponse::decode(reply.message).unwrap();
-    assert_eq!((answer.member.unwrap().first_name.as_deref(), answer.dashboard_permissions.len()), (Some("Anna"), 64));
-    let request = wire::DeleteMemberRequest { id: owner.id.to_string() };
-    let reply =
-        harness.grpc("/scalekit.v1.members.MembersService/DeleteMember", Some(&token), &request.encode_to_vec()).await;
-    assert_eq!((reply.status, reply.error_code().as_str()), (9, "FAILED_PRECONDITION"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
