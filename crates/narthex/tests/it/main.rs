@@ -33,6 +33,7 @@ mod programs;
 mod proofs;
 mod provider;
 mod proxies;
+mod reach;
 mod registration;
 mod roles;
 mod rpcs;
