@@ -41,12 +41,9 @@ ALTER TABLE members ADD COLUMN user_id INTEGER;
 ALTER TABLE members ADD COLUMN metadata TEXT NOT NULL DEFAULT '{}';
 ALTER TABLE members ADD COLUMN inviter_email TEXT;
 ALTER TABLE members ADD COLUMN invited_at INTEGER;
-ALTER TABLE members ADD COLUMN invited_count INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE members ADD COLUMN expires_at INTEGER;
 ALTER TABLE members ADD COLUMN joined_at INTEGER;
 CREATE INDEX members_address ON members (email);
-CREATE INDEX members_user ON members (user_id) WHERE user_id IS NOT NULL;
-CREATE INDEX members_workspace ON members (workspace_id, id);
 
 -- Links that open an operator's session once, as the SHA-256 of their secrets.
 CREATE TABLE operator_links (

@@ -19,6 +19,11 @@ pub const MAIL_SUPPRESSED: &str = "Verification email suppressed (test user)";
 /// A test user has entered the code. The text is what test suites look for.
 pub const TEST_USER_VERIFIED: &str = "OTP verification successful (test user)";
 
+/// An operator has come by a one-time link.
+pub const OPERATOR_LINK_USED: &str = "Signed in by a one-time operator link";
+/// A one-time link was opened once more, or too late.
+pub const OPERATOR_LINK_REFUSED: &str = "Operator link refused: used before, replaced or expired";
+
 /// A line of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
@@ -28,8 +33,8 @@ pub struct Line {
     pub occurred_at: Timestamp,
 }
 
-/// Writes a line, in the transaction of what it is about. `subject` is the id of the login (`req_…`), or of an application's own request
-/// for a code; `line` a number made outside.
+/// Writes a line, in the transaction of what it is about. `subject` is the id of the login (`req_…`), of an application's own request
+/// for a code, or of the operator who uses a link; `line` a number made outside.
 pub async fn append(
     tx: &mut Tx,
     environment: EnvId,
@@ -43,7 +48,7 @@ pub async fn append(
     Ok(())
 }
 
-/// The lines of a login, oldest first.
+/// The lines about a subject, oldest first.
 pub async fn of(core: &Core, environment: EnvId, subject: &str) -> Result<Vec<Line>> {
     let sql = "SELECT event, occurred_at FROM auth_log WHERE environment_id = $1 AND subject = $2 ORDER BY id LIMIT $3";
     let lines: Vec<(String, Timestamp)> = core.db.reader().await?.all(sql, &p![environment, subject, SHOWN]).await?;

@@ -45,6 +45,7 @@ const MIGRATIONS: &[(u32, &str, Text)] = &[
     (53, "passkeys", Text::Both(include_str!("../migrations/0053_passkeys.sql"))),
     (54, "grants", Text::Both(include_str!("../migrations/0054_grants.sql"))),
     (55, "settings", Text::Both(include_str!("../migrations/0055_settings.sql"))),
+    (56, "operators", Text::Both(include_str!("../migrations/0056_operators.sql"))),
 ];
 
 /// The texts of all migrations for both engines.

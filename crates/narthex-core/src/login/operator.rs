@@ -63,11 +63,13 @@ pub async fn enter_by_operator_link(
         return Err(Error::new(Kind::NotFound, "operators sign in at the product's own environment"));
     }
     let made = Arc::new(Made::new(core, system, visitor, None).await?);
-    let (env, new, secret) = (Arc::clone(system), Arc::clone(&made), secret.to_owned());
+    let (env, new, secret, line) = (Arc::clone(system), Arc::clone(&made), secret.to_owned(), core.ids.next());
     let entered = core
         .db
         .write_for(share(system.id), async move |tx| {
-            let Some(member) = members::follow_link(tx, &secret, new.now).await? else { return Ok(None) };
+            // A refusal is committed: it has left a trace.
+            let found = members::follow_link(tx, env.id, &secret, line, new.now).await?;
+            let Some(member) = found else { return Ok(None) };
             let entered = enter(tx, &env, &new, &member, current).await?;
             Ok::<_, Error>(Some((member, entered)))
         })

@@ -6,16 +6,20 @@ use std::time::Duration;
 use narthex_db::{Tx, p};
 
 use super::{Member, store};
+use crate::auth_log;
 use crate::clock::Timestamp;
 use crate::core::Core;
+use crate::environments;
 use crate::error::{Error, Kind, Result};
-use crate::ids::MemberId;
+use crate::ids::{EnvId, MemberId};
 use crate::seal::{Secret, sha256};
 
 /// Life of a link.
 pub const LINK: Duration = Duration::from_mins(15);
 /// Characters of its secret: about 256 bits.
 const LENGTH: usize = 43;
+/// Refusals of one link that are written down.
+const TRACES: i32 = 10;
 
 /// A link that was just made.
 pub struct NewLink {
@@ -37,7 +41,9 @@ impl NewLink {
                 if active.is_none() {
                     return Err(Error::new(Kind::FailedPrecondition, "the member is not active"));
                 }
-                tx.execute("DELETE FROM operator_links WHERE member_id = $1", &p![member]).await?;
+                // Kept until they are swept: whoever still opens one of them leaves a trace.
+                let sql = "UPDATE operator_links SET expires_at = $2 WHERE member_id = $1 AND expires_at > $2";
+                tx.execute(sql, &p![member, now]).await?;
                 let sql =
                     "INSERT INTO operator_links (token_hash, member_id, created_at, expires_at) VALUES ($1, $2, $3, $4)";
                 tx.execute(sql, &p![hash, member, now, expires_at]).await?;
@@ -48,30 +54,79 @@ impl NewLink {
     }
 }
 
-/// The member that a link stands for, while it is good. Nothing is used up: programs that look at links before people do must not.
+/// The member that a link stands for, while it is good. Nothing is used up: programs that look at links before people do must not. One
+/// that is no longer good leaves a trace.
 pub async fn link_target(core: &Core, secret: &str) -> Result<Option<Member>> {
-    if secret.len() != LENGTH {
-        return Ok(None);
+    let Some(hash) = hash(secret) else { return Ok(None) };
+    let (now, line) = (core.clock.now(), core.ids.next());
+    {
+        let mut reader = core.db.reader().await?;
+        let Some(link) = Link::load(&mut reader, &hash).await? else { return Ok(None) };
+        if let Some(member) = link.target(&mut reader, now).await? {
+            return Ok(Some(member));
+        }
     }
-    let now = core.clock.now();
-    target(&mut *core.db.reader().await?, sha256(secret.as_bytes()), now).await
+    let Some(system) = environments::system(core).await? else { return Ok(None) };
+    core.db
+        .write(async move |tx| match Link::load(tx, &hash).await? {
+            Some(link) => link.refuse(tx, system.id, &hash, line, now).await,
+            None => Ok(()),
+        })
+        .await?;
+    Ok(None)
 }
 
-async fn target(tx: &mut Tx, hash: [u8; 32], now: Timestamp) -> Result<Option<Member>> {
-    let sql = "SELECT member_id FROM operator_links WHERE token_hash = $1 AND expires_at > $2";
-    match tx.opt::<(MemberId,)>(sql, &p![hash, now]).await? {
-        Some((id,)) => Ok(store::load(tx, id).await?.filter(Member::is_active)),
-        None => Ok(None),
-    }
+/// Uses a link up, within the transaction that opens the session. `None` if it is not good; the transaction has to be committed then as
+/// well, for the trace. `line` is a number made outside.
+pub async fn follow_link(
+    tx: &mut Tx,
+    system: EnvId,
+    secret: &str,
+    line: i64,
+    now: Timestamp,
+) -> Result<Option<Member>> {
+    let Some(hash) = hash(secret) else { return Ok(None) };
+    let Some(link) = Link::load(tx, &hash).await? else { return Ok(None) };
+    let Some(member) = link.target(tx, now).await? else {
+        link.refuse(tx, system, &hash, line, now).await?;
+        return Ok(None);
+    };
+    tx.execute("UPDATE operator_links SET used_at = $2 WHERE token_hash = $1", &p![hash, now]).await?;
+    auth_log::append(tx, system, &member.id.to_string(), line, auth_log::OPERATOR_LINK_USED, now).await?;
+    Ok(Some(member))
 }
 
-/// Uses a link up, within the transaction that opens the session. `None` if it is not good.
-pub async fn follow_link(tx: &mut Tx, secret: &str, now: Timestamp) -> Result<Option<Member>> {
-    if secret.len() != LENGTH {
-        return Ok(None);
+fn hash(secret: &str) -> Option<[u8; 32]> {
+    (secret.len() == LENGTH).then(|| sha256(secret.as_bytes()))
+}
+
+struct Link {
+    member: MemberId,
+    expires_at: Timestamp,
+    used_at: Option<Timestamp>,
+    refused: i32,
+}
+
+impl Link {
+    async fn load(tx: &mut Tx, hash: &[u8; 32]) -> Result<Option<Self>> {
+        let sql = "SELECT member_id, expires_at, used_at, refused FROM operator_links WHERE token_hash = $1";
+        let row: Option<(MemberId, Timestamp, Option<Timestamp>, i32)> = tx.opt(sql, &p![*hash]).await?;
+        Ok(row.map(|(member, expires_at, used_at, refused)| Self { member, expires_at, used_at, refused }))
     }
-    let hash = sha256(secret.as_bytes());
-    let found = target(tx, hash, now).await?;
-    let used = tx.execute("DELETE FROM operator_links WHERE token_hash = $1", &p![hash]).await?;
-    Ok(found.filter(|_| used == 1))
+
+    async fn target(&self, tx: &mut Tx, now: Timestamp) -> Result<Option<Member>> {
+        if self.used_at.is_some() || self.expires_at <= now {
+            return Ok(None);
+        }
+        Ok(store::load(tx, self.member).await?.filter(Member::is_active))
+    }
+
+    /// Writes down that the link was opened in vain. Whoever goes on with it writes no more: storage is bounded.
+    async fn refuse(&self, tx: &mut Tx, system: EnvId, hash: &[u8; 32], line: i64, now: Timestamp) -> Result<()> {
+        if self.refused >= TRACES {
+            return Ok(());
+        }
+        tx.execute("UPDATE operator_links SET refused = refused + 1 WHERE token_hash = $1", &p![*hash]).await?;
+        auth_log::append(tx, system, &self.member.to_string(), line, auth_log::OPERATOR_LINK_REFUSED, now).await
+    }
 }

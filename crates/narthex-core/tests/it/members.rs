@@ -12,7 +12,7 @@ use narthex_core::pages::PageRequest;
 use narthex_core::schema::Schema;
 use narthex_core::sessions::{self, Device};
 use narthex_core::testing::TestCore;
-use narthex_core::{Caller, Core, Error, Kind, jobs, tokens, users};
+use narthex_core::{Caller, Core, Error, Kind, auth_log, jobs, tokens, users};
 use narthex_db::Engine;
 
 use crate::fixture::{assert_invalid, assert_not_found};
@@ -227,6 +227,16 @@ narthex_db::on_each_engine! { &Schema::new().migrations();
         assert_eq!(entered.member.id, ann.id);
         assert!(follow(link.secret.expose()).await.is_none(), "once");
         assert!(members::link_target(&node, link.secret.expose()).await.unwrap().is_none());
+        let traces = async || {
+            let log = auth_log::of(&node, node.system.id, &ann.id.to_string()).await.unwrap();
+            log.into_iter().map(|line| line.event).collect::<Vec<_>>()
+        };
+        let (used, refused) = (auth_log::OPERATOR_LINK_USED, auth_log::OPERATOR_LINK_REFUSED);
+        assert_eq!(traces().await, [refused, used, refused, refused], "the replaced link, the sign-in, and each way of using it again");
+        for _ in 0..20 {
+            assert!(follow(link.secret.expose()).await.is_none());
+        }
+        assert_eq!(traces().await.len(), 2 + 10, "and no more than ten of one link");
 
         let cookie = entered.cookie.expect("a cookie").value;
         let session = sessions::by_cookie(&node, node.system.id, cookie.expose()).await.unwrap().expect("a session");
@@ -236,6 +246,7 @@ narthex_db::on_each_engine! { &Schema::new().migrations();
         let late = NewLink::make(&node, ann.id).await.unwrap();
         node.clock.advance(LINK);
         assert!(follow(late.secret.expose()).await.is_none(), "its time is over");
+        assert_eq!(traces().await.len(), 2 + 10 + 1);
         let bob = member(&node, "bob@acme.test", FixedRole::Member).await;
         let link = NewLink::make(&node, bob.id).await.unwrap();
         members::set_active(&node, bob.id, false).await.unwrap();
@@ -383,7 +394,7 @@ async fn ops_01_of_two_who_open_one_link_at_once_one_is_signed_in() {
     let ann = member(&node, "ann@acme.test", FixedRole::Owner).await;
     let link = NewLink::make(&node, ann.id).await.unwrap();
     let url = node.database.options().url.clone();
-    let rival = Rival::begin(&url, "DELETE FROM operator_links").await;
+    let rival = Rival::begin(&url, "UPDATE operator_links SET used_at = 1").await;
     let (core, system, secret) = (node.core.clone(), node.system.clone(), link.secret.expose().clone());
     let follow = tokio::spawn(async move {
         let visitor = Visitor { device: Device::default() };

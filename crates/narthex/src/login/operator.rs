@@ -1,5 +1,5 @@
 //! `/operator…`, at the origin of the product's own environment alone: where operators come from their login, get a token to work with,
-//! and open the one-time link that a start or the command line has printed (docs/decisions/0070).
+//! and open the one-time link that a start or the command line has printed (docs/decisions/0071).
 
 use http::{Method, Response, StatusCode, header};
 use narthex_core::ids::WorkspaceId;

@@ -57,7 +57,7 @@ pub(super) async fn operator(core: &Core, context: &Context, required: &[&str]) 
 /// The workspace that a request is about, and on whose behalf it changes members there.
 ///
 /// API clients are confined to their environment, and whoever makes members of the workspace reaches every other one: a client changes
-/// members in the product's own environment alone (docs/decisions/0070).
+/// members in the product's own environment alone (docs/decisions/0071).
 async fn granter(core: &Core, context: &Context, required: &[&str]) -> Result<(WorkspaceId, Granter)> {
     if let Caller::Client { .. } = &context.caller {
         if !context.environment.is_system {
