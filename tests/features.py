@@ -24,7 +24,6 @@ PARTLY = {
     "MCP-12": "the metadata of resources is not served yet, so nothing is advertised at all",
     "MCP-24": "for the errors and codes that a test looks at",
     "MEM-08": "for the ways into an organization that exist",
-    "OPS-01": "`narthex admin token` takes the place of the first-login link",
     "OPS-16": "every node serves and works; roles cannot be selected",
     "ORG-13": "for the ways into an organization that exist: create, invite, add",
     "ORG-17": "connections and directories do not exist yet",
