@@ -154,13 +154,23 @@ fn read_or_create(path: &Path, may_create: bool, random: &Random) -> Result<Secr
     }
 }
 
-/// On disk and flushed, directory entry included, before anything is sealed with it.
+/// On disk and flushed, directory entry included, before anything is sealed with it. Written beside its place first: a process that is
+/// killed here leaves no half of a key, which the next start would have to refuse.
 fn create(path: &Path, key: &Secret<[u8; 32]>) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    let beside = PathBuf::from(beside);
+    // What an earlier attempt has left was never the key of anything, whatever its mode is.
+    match fs::remove_file(&beside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
     let text = Zeroizing::new(URL_SAFE_NO_PAD.encode(key.expose()));
     file.write_all(text.as_bytes())?;
     file.write_all(b"\n")?;
     file.sync_all()?;
+    fs::rename(&beside, path)?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(folder)?.sync_all()
 }

@@ -143,7 +143,11 @@ narthex_db::on_each_engine! { &Schema::new().migrations();
             let options = CoreOptions { master_key: MasterKeySource::File(path.clone()), ..testing::options(database, MASTER_KEY) };
             Core::start(database.db(), options).await
         };
+        // A start that was killed while it wrote has left this behind, and nothing in the key's own place.
+        let half = folder.path().join("master.key.new");
+        std::fs::write(&half, "AAAA").unwrap();
         open(&db).await.expect("made at the first start");
+        assert!(!half.exists(), "moved to its place whole");
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         let text = std::fs::read_to_string(&path).unwrap();
