@@ -81,6 +81,8 @@ async fn client_caller(core: &Core, host: &Environment, claims: &AccessClaims) -
         return Err(Error::unauthenticated("Token revoked"));
     }
     match client.kind {
+        // A token that its client has asked for another API may lie with that API, which must not come here with it.
+        ClientKind::Env | ClientKind::WebApp if claims.aud != [client.client_id.as_str()] => Err(wrong_kind()),
         ClientKind::Env | ClientKind::WebApp if client.may_use_api() => {
             Ok(Caller::Client { environment: host.id, client_id: client.client_id.clone() })
         }
@@ -108,7 +110,7 @@ async fn live_session(core: &Core, environment: &Environment, claims: &AccessCla
 async fn session_caller(core: &Core, host: &Environment, claims: &AccessClaims) -> Result<Caller> {
     let session = live_session(core, host, claims).await?;
     // What an application or a resource got is not for the pages, whatever a resource calls itself.
-    let for_pages = claims.grant_id.is_none() && claims.aud.iter().any(|audience| audience == UI_AUDIENCE);
+    let for_pages = claims.grant_id.is_none() && claims.aud == [UI_AUDIENCE];
     match session.kind {
         SessionKind::Browser => {
             check_mode(host)?;
@@ -222,7 +224,7 @@ async fn operator(
         SessionKind::Browser => session.user.is_some() && session.user == member.user,
         SessionKind::Portal | SessionKind::ConnectedAccount => false,
     };
-    if !is_theirs || !claims.aud.iter().any(|audience| audience == DASHBOARD_AUDIENCE) {
+    if !is_theirs || claims.aud != [DASHBOARD_AUDIENCE] {
         return Err(invalid());
     }
     // An unknown domain and another workspace's look the same.

@@ -222,19 +222,25 @@ fn check_grant(client: &Client) -> Result<(), TokenError> {
 }
 
 /// `aud` of the token: what the request names, each a registered audience of the client, so that no other API takes a token that was
-/// asked for one (RFC 8707 §2.2); all that is registered where it names none.
+/// asked for one (RFC 8707 §2.2). Where it names none, API credentials get a token for the management API, which goes by the client
+/// itself (oauth-oidc reference OP-2), and others one for all that is registered.
 fn targets(client: &Client, request: &ClientCredentials) -> Result<Vec<String>, TokenError> {
-    let registered = audience(client);
+    let is_application = client.kind.is_application();
+    let is_known = |target: &String| client.audience.contains(target) || is_application && *target == client.client_id;
     let mut named: Vec<String> = Vec::new();
     for target in [&request.audience, &request.resource].into_iter().flatten() {
-        if !registered.contains(target) {
+        if !is_known(target) {
             return Err(TokenError::new(OAuthCode::InvalidTarget, "not an audience of this client"));
         }
         if !named.contains(target) {
             named.push(target.clone());
         }
     }
-    Ok(if named.is_empty() { registered } else { named })
+    Ok(match named.is_empty() {
+        true if is_application => vec![client.client_id.clone()],
+        true => client.audience.clone(),
+        false => named,
+    })
 }
 
 /// `aud` of a token for a resource: both of its names (mcp-auth reference §3.1). What the request names must be one of them.
@@ -245,15 +251,6 @@ fn targets_of_resource(resource: &Resource, request: &ClientCredentials) -> Resu
         }
     }
     Ok(resource.audience())
-}
-
-/// What is registered, else, for API credentials, the client itself (oauth-oidc reference OP-2).
-fn audience(client: &Client) -> Vec<String> {
-    if client.audience.is_empty() && client.kind.is_application() {
-        vec![client.client_id.clone()]
-    } else {
-        client.audience.clone()
-    }
 }
 
 /// The scopes in the token, and `scope` of the answer: all registered ones, or those of them that were asked for.

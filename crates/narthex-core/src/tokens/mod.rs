@@ -29,9 +29,10 @@ use crate::error::Result;
 use crate::ids::TokenId;
 use crate::keys;
 
-/// Marks the hosted pages' own tokens in `aud` (control plane reference §2.1).
+/// All of `aud` in the hosted pages' own tokens (control plane reference §2.1). A token that names others as well is theirs too, and
+/// therefore no bearer here.
 pub(crate) const UI_AUDIENCE: &str = "ui";
-/// Marks operators' tokens in `aud`.
+/// All of `aud` in operators' tokens.
 pub(crate) const DASHBOARD_AUDIENCE: &str = "dashboard";
 
 /// Claims of an access token (oauth-oidc reference §11.1, 11.3, 11.5). Absent ones are left out, never null.

@@ -239,6 +239,10 @@ narthex_db::on_each_engine! { &Schema::new().migrations();
             ("the same with the client as audience", json!({"sub": user, "client_id": mcp, "sid": sid, "aud": [mcp]})),
             ("application's token for a resource", json!({"sub": user, "client_id": app, "sid": sid, "aud": [app, resource]})),
             ("token without a session", json!({"sub": "conn_1;x", "client_id": app, "aud": [app]})),
+            ("API client's token for another API", json!({"sub": app, "client_id": app, "aud": ["api.example"]})),
+            ("API client's token for another API too", json!({"sub": app, "client_id": app, "aud": [app, "api.example"]})),
+            ("API client's token for nobody", json!({"sub": app, "client_id": app, "aud": []})),
+            ("API client's token for another client", json!({"sub": app, "client_id": app, "aud": [mcp]})),
         ];
         for (case, claims) in cases {
             assert_denied(&sign(claims).await, case);
@@ -264,6 +268,8 @@ narthex_db::on_each_engine! { &Schema::new().migrations();
             ("portal without its audience", json!({"sub": portal_sid, "sid": portal_sid, "organization_id": ours.to_string()})),
             ("portal of another organization", json!({"sub": portal_sid, "aud": ["ui"], "sid": portal_sid, "organization_id": theirs.to_string()})),
             ("portal without an organization", json!({"sub": portal_sid, "aud": ["ui"], "sid": portal_sid})),
+            ("session of another audience too", json!({"sub": user, "aud": ["ui", "api.example"], "sid": sid})),
+            ("portal of another audience too", json!({"sub": portal_sid, "aud": ["ui", "api.example"], "sid": portal_sid, "organization_id": ours.to_string()})),
             ("session of another user", json!({"sub": "usr_1", "aud": ["ui"], "sid": sid})),
             ("unknown session", json!({"sub": user, "aud": ["ui"], "sid": "ses_1"})),
             ("malformed session", json!({"sub": user, "aud": ["ui"], "sid": "ses_01"})),
@@ -290,6 +296,7 @@ narthex_db::on_each_engine! { &Schema::new().migrations();
         for (case, claims) in [
             ("another workspace", json!({"sub": operator.id.to_string(), "aud": ["dashboard"], "sid": operator_sid, "workspace_id": "wks_1"})),
             ("another member", json!({"sub": "usr_1", "aud": ["dashboard"], "sid": operator_sid, "workspace_id": workspace})),
+            ("another audience too", json!({"sub": operator.id.to_string(), "aud": ["dashboard", "api.example"], "sid": operator_sid, "workspace_id": workspace})),
             ("another audience", json!({"sub": operator.id.to_string(), "aud": ["ui"], "sid": operator_sid, "workspace_id": workspace})),
         ] {
             let token = sign(&node.system, claims).await;

@@ -10,7 +10,7 @@ use narthex_core::testing::TestCore;
 use narthex_core::tokens::{self, ClientCredentials, OAuthCode};
 use narthex_core::{Caller, Kind};
 
-use crate::node::{api_token, caller, claims, credentials, issue, node, segment};
+use crate::node::{api_token, assert_denied, caller, claims, credentials, issue, node, segment};
 
 /// A client of a kind with one secret, in the DEV environment.
 async fn client(node: &TestCore, new: NewClient) -> (String, String) {
@@ -154,6 +154,29 @@ narthex_db::on_each_engine! { &Schema::new().migrations();
         assert_eq!(error.kind(), Kind::Unauthenticated);
         clients::set_api_access(&node, node.dev.id, &id, true).await.unwrap();
         assert!(caller(&node, &node.dev, &token).await.is_ok());
+    }
+
+    async fn mgmt_04_api_credentials_for_another_api_are_no_bearer_of_this_one(db: TestDb) {
+        let node = node(db).await;
+        let new = NewClient { audience: vec!["api.example".into()], ..NewClient::new(ClientKind::Env, "Backend") };
+        let (id, secret) = client(&node, new).await;
+        let ask = async |audience: Option<&str>, resource: Option<&str>| {
+            let text = |text: Option<&str>| text.map(str::to_owned);
+            let request = ClientCredentials { audience: text(audience), resource: text(resource), ..credentials(&id, &secret) };
+            issue(&node, &node.dev, request).await.unwrap().access_token
+        };
+        for (token, audience) in [
+            (ask(Some("api.example"), None).await, vec!["api.example"]),
+            (ask(None, Some("api.example")).await, vec!["api.example"]),
+            (ask(Some("api.example"), Some(&id)).await, vec!["api.example", &id]),
+        ] {
+            assert_eq!(claims(&token)["aud"], serde_json::json!(audience));
+            assert_denied(&caller(&node, &node.dev, &token).await, "for another API");
+        }
+        for token in [ask(None, None).await, ask(Some(&id), None).await] {
+            assert_eq!(claims(&token)["aud"], serde_json::json!([id]));
+            assert!(matches!(caller(&node, &node.dev, &token).await, Ok(Caller::Client { .. })), "what every SDK asks for");
+        }
     }
 
     async fn organization_clients_get_their_own_claims_and_scopes(db: TestDb) {
