@@ -36,6 +36,19 @@ impl Program {
         Self { child, log }
     }
 
+    /// What it writes to standard output, up to the line with this text.
+    pub async fn printed(&mut self, text: &str) -> String {
+        let out = self.child.stdout.as_mut().expect("standard output");
+        let (mut block, mut buffer) = (String::new(), [0; 4096]);
+        while !block.split(text).nth(1).is_some_and(|rest| rest.contains('\n')) {
+            let read = tokio::time::timeout(Duration::from_mins(1), out.read(&mut buffer)).await.expect("in time");
+            let read = read.expect("its output");
+            assert!(read > 0, "the program ended: {block}");
+            block.push_str(&String::from_utf8_lossy(&buffer[..read]));
+        }
+        block
+    }
+
     /// `kill -9`.
     pub async fn kill(&mut self) {
         self.child.kill().await.expect("the process is killed");

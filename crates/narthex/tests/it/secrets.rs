@@ -175,6 +175,16 @@ async fn errors(site: &Site, token: &str, secrets: &Secrets) {
     assert!(answers > secrets.0.len() * 10, "{answers}");
 }
 
+/// Looks at a one-time link of an operator's as a browser does, with its secret in the address.
+async fn open_link(site: &Site, secrets: &mut Secrets, link: &str) {
+    let (origin, path) = link.split_once("/operator/").expect("an operator's link");
+    let host = origin.trim_start_matches("https://").to_owned();
+    let at = Site { base: site.base.clone(), host };
+    let page = at.send(Request::get(format!("{}/operator/{path}", at.base)), "").await.expect("a page");
+    assert_eq!(page.status, 200, "{}", page.text());
+    secrets.add("the secret of an operator's link", path.rsplit('/').next().expect("a secret"));
+}
+
 /// Makes every kind of secret that the API and the command line can make; `json` runs a command.
 async fn make(site: &Site, secrets: &mut Secrets, json: impl AsyncFn(Vec<String>) -> Value, folder: &Path) -> String {
     let words = |line: &str| -> Vec<String> { line.split(' ').map(str::to_owned).collect() };
@@ -188,6 +198,9 @@ async fn make(site: &Site, secrets: &mut Secrets, json: impl AsyncFn(Vec<String>
     secrets.add_token("a client's token", &token);
     let operator = json(words("admin token")).await;
     secrets.add_token("an operator's token", &text(&operator, "access_token"));
+
+    let link = text(&json(words("admin operator-link")).await, "url");
+    open_link(site, secrets, &link).await;
 
     let create = |name: &str| json!({"display_name": name, "external_id": name});
     let reply = site.rest("POST", "/api/v1/organizations", &token, Some(&create("acme"))).await.expect("an answer");
@@ -298,6 +311,10 @@ async fn no_secret_stands_in_database_log_or_errors_postgres() {
     let master = std::fs::read_to_string(Node::master_key(folder.path(), "a")).expect("the master key");
     secrets.add("the master key", master.trim());
     let site = node.site.clone();
+    // The link of the first start: for the terminal, and for nothing that is kept.
+    let printed = node.program.printed("/operator/link/").await;
+    let link = printed.split_whitespace().find(|word| word.contains("/operator/link/")).expect("a link");
+    open_link(&site, &mut secrets, link).await;
     let token = make(
         &site,
         &mut secrets,
