@@ -28,12 +28,20 @@ impl Gate for Open {
         _: narthex_rpc::Credentials<'_>,
         _: Option<&str>,
         _: IpAddr,
+        _: &mut RateLimitInfo,
     ) -> Result<(Caller, Arc<Environment>), Error> {
         Ok((Caller::Client { environment: environment.id, client_id: "skc_1".to_owned() }, Arc::clone(environment)))
     }
 
-    fn admit(&self, _: &'static Method, _: &Arc<Environment>, _: Option<&Caller>, _: IpAddr) -> Result<RateLimitInfo, Error> {
-        Ok(RateLimitInfo::UNLIMITED)
+    fn admit(
+        &self,
+        _: &'static Method,
+        _: &Arc<Environment>,
+        _: Option<&Caller>,
+        _: IpAddr,
+        _: &mut RateLimitInfo,
+    ) -> Result<(), Error> {
+        Ok(())
     }
 
     fn observe(&self, _: &Outcome<'_>) {}

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::{HeaderMap, HeaderName};
 use narthex_api::contract::Method;
 use narthex_core::ids::EnvId;
 use narthex_core::{Caller, Error, Kind};
@@ -22,7 +23,7 @@ pub struct Connection {
     pub listener: Arc<str>,
 }
 
-/// State of a rate limit after a request was admitted, for the `ratelimit-*` headers.
+/// State of a rate limit after a request was admitted or refused, for the `ratelimit-*` headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RateLimitInfo {
     /// Requests per window; 0 if nothing limits.
@@ -36,7 +37,20 @@ pub struct RateLimitInfo {
 impl RateLimitInfo {
     /// Nothing limits.
     pub const UNLIMITED: Self = Self { limit: 0, remaining: 0, reset_seconds: 0 };
+
+    /// Writes the `ratelimit-*` headers, of an answer and of a refusal alike.
+    pub fn write(self, headers: &mut HeaderMap) {
+        if self.limit > 0 {
+            headers.insert(RATELIMIT_LIMIT, self.limit.into());
+            headers.insert(RATELIMIT_REMAINING, self.remaining.into());
+            headers.insert(RATELIMIT_RESET, self.reset_seconds.into());
+        }
+    }
 }
+
+const RATELIMIT_LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
+const RATELIMIT_REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
+const RATELIMIT_RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
 
 /// What a request shows of its caller.
 #[derive(Debug, Clone, Copy)]
@@ -58,23 +72,27 @@ pub trait Gate: Send + Sync + 'static {
 
     /// Who holds the first valid one of the bearer tokens, or else the session of the cookies, and the environment they act in. UNAUTHENTICATED if none is valid,
     /// with the message `Token empty` if there is none. `env_domain` is the header `x-env-domain`, which chooses the environment
-    /// of an operator. PERMISSION_DENIED if the caller may not call from `peer`.
+    /// of an operator. PERMISSION_DENIED if the caller may not call from `peer`. `rate` becomes the state of the limit that the caller is
+    /// counted against.
     fn authenticate(
         &self,
         host_environment: &Arc<Environment>,
         credentials: Credentials<'_>,
         env_domain: Option<&str>,
         peer: IpAddr,
+        rate: &mut RateLimitInfo,
     ) -> impl Future<Output = Result<(Caller, Arc<Environment>), Error>> + Send;
 
-    /// Counts the request against the rate limits, once, before its caller is known (`caller` is `None`).
+    /// Counts the request against the rate limits, once, before its caller is known (`caller` is `None`). `rate` becomes the state of that
+    /// limit, in a refusal too.
     fn admit(
         &self,
         method: &'static Method,
         environment: &Arc<Environment>,
         caller: Option<&Caller>,
         peer: IpAddr,
-    ) -> Result<RateLimitInfo, Error>;
+        rate: &mut RateLimitInfo,
+    ) -> Result<(), Error>;
 
     /// Told once per request, at the end: metrics and access log.
     fn observe(&self, outcome: &Outcome<'_>);
@@ -95,8 +113,9 @@ impl<G: Gate> Gate for Arc<G> {
         credentials: Credentials<'_>,
         env_domain: Option<&str>,
         peer: IpAddr,
+        rate: &mut RateLimitInfo,
     ) -> impl Future<Output = Result<(Caller, Arc<Environment>), Error>> + Send {
-        G::authenticate(self, host_environment, credentials, env_domain, peer)
+        G::authenticate(self, host_environment, credentials, env_domain, peer, rate)
     }
 
     fn admit(
@@ -105,8 +124,9 @@ impl<G: Gate> Gate for Arc<G> {
         environment: &Arc<Environment>,
         caller: Option<&Caller>,
         peer: IpAddr,
-    ) -> Result<RateLimitInfo, Error> {
-        G::admit(self, method, environment, caller, peer)
+        rate: &mut RateLimitInfo,
+    ) -> Result<(), Error> {
+        G::admit(self, method, environment, caller, peer, rate)
     }
 
     fn observe(&self, outcome: &Outcome<'_>) {

@@ -39,9 +39,6 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const X_ENV_DOMAIN: HeaderName = HeaderName::from_static("x-env-domain");
 const X_API_VERSION: HeaderName = HeaderName::from_static("x-api-version");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-const RATELIMIT_LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
-const RATELIMIT_REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
-const RATELIMIT_RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
 
 /// Route of a gRPC path that the table does not know, in logs and metrics.
 const UNROUTED: &str = "(unrouted)";
@@ -287,7 +284,7 @@ impl<G: Gate> Pipeline<G> {
         let host = host(parts).ok_or_else(|| Error::not_found("environment"))?;
         let environment = self.gate.environment(host, connection).await?;
         progress.environment = Some(Arc::clone(&environment));
-        progress.rate = self.gate.admit(method, &environment, None, connection.peer)?;
+        self.gate.admit(method, &environment, None, connection.peer, &mut progress.rate)?;
         if method.auth.kinds & kind::NONE != 0 {
             progress.caller = Some(Caller::Anonymous);
             return Ok(());
@@ -296,8 +293,9 @@ impl<G: Gate> Pipeline<G> {
         let env_domain = parts.headers.get(X_ENV_DOMAIN).and_then(|value| value.to_str().ok());
         let cookies = own_cookies(parts, target);
         let credentials = Credentials { bearers: &bearers, cookies: cookies.as_deref() };
+        let rate = &mut progress.rate;
         let (caller, environment) =
-            self.gate.authenticate(&environment, credentials, env_domain, connection.peer).await?;
+            self.gate.authenticate(&environment, credentials, env_domain, connection.peer, rate).await?;
         let environment = progress.environment.insert(environment);
         access::check(method, progress.caller.insert(caller), environment)
     }
@@ -357,11 +355,7 @@ fn finish_headers(headers: &mut HeaderMap, request_id: &str, rate: RateLimitInfo
     if let Ok(id) = HeaderValue::from_str(request_id) {
         headers.insert(X_REQUEST_ID, id);
     }
-    if rate.limit > 0 {
-        headers.insert(RATELIMIT_LIMIT, rate.limit.into());
-        headers.insert(RATELIMIT_REMAINING, rate.remaining.into());
-        headers.insert(RATELIMIT_RESET, rate.reset_seconds.into());
-    }
+    rate.write(headers);
 }
 
 fn json_response(json: Vec<u8>, created: bool) -> Response<RpcBody> {

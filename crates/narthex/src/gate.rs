@@ -48,17 +48,21 @@ impl State {
         found.ok_or_else(|| Error::new(Kind::NotFound, "no environment at this host"))
     }
 
-    fn count(&self, scope: Scope, outcome: Result<Option<Bucket>, Exceeded>) -> Result<RateLimitInfo, Error> {
-        match outcome {
-            Ok(None) => Ok(RateLimitInfo::UNLIMITED),
-            Ok(Some(Bucket { limit, remaining, reset_seconds })) => {
-                Ok(RateLimitInfo { limit, remaining, reset_seconds })
-            }
-            Err(exceeded) => {
-                self.metrics.rate_limited(scope);
-                Err(Error::rate_limited(exceeded.retry_after_seconds))
-            }
-        }
+    fn count(
+        &self,
+        scope: Scope,
+        outcome: Result<Option<Bucket>, Exceeded>,
+        rate: &mut RateLimitInfo,
+    ) -> Result<(), Error> {
+        *rate = match &outcome {
+            Ok(None) => RateLimitInfo::UNLIMITED,
+            Ok(Some(bucket)) => bucket.info(),
+            Err(exceeded) => exceeded.bucket.info(),
+        };
+        outcome.map(drop).map_err(|exceeded| {
+            self.metrics.rate_limited(scope);
+            Error::rate_limited(exceeded.retry_after_seconds)
+        })
     }
 }
 
@@ -101,6 +105,7 @@ impl narthex_rpc::Gate for Gate {
         credentials: Credentials<'_>,
         env_domain: Option<&str>,
         peer: IpAddr,
+        rate: &mut RateLimitInfo,
     ) -> Result<(Caller, Arc<Environment>), Error> {
         let Credentials { bearers, cookies } = credentials;
         let session = match cookies.and_then(|cookies| cookie(cookies, sessions::COOKIE)).filter(|_| bearers.is_empty())
@@ -120,7 +125,15 @@ impl narthex_rpc::Gate for Gate {
         // Counted here and not in `admit`, which is asked before anybody is known: else a stranger could use up the allowance of an
         // environment with tokens that nobody issued.
         let State { limiter, .. } = &*self.0;
-        self.0.count(Scope::Api, limiter.admit(Scope::Api, host_environment.id))?;
+        let (caller, environment) = &found;
+        let outcome = match caller {
+            // At the product's own host all workspaces meet: each has an allowance of its own there.
+            Caller::Member { workspace, .. } if environment.is_system => {
+                limiter.admit(Scope::Api, (environment.id, workspace))
+            }
+            _ => limiter.admit(Scope::Api, environment.id),
+        };
+        self.0.count(Scope::Api, outcome, rate)?;
         Ok(found)
     }
 
@@ -130,7 +143,8 @@ impl narthex_rpc::Gate for Gate {
         environment: &Arc<Environment>,
         _caller: Option<&Caller>,
         peer: IpAddr,
-    ) -> Result<RateLimitInfo, Error> {
+        rate: &mut RateLimitInfo,
+    ) -> Result<(), Error> {
         let State { core, limiter, .. } = &*self.0;
         // A node without a lease on its number cannot make ids: what may write is refused cleanly, reads go on.
         if method.http.first().is_some_and(|binding| binding.verb != "GET") {
@@ -138,9 +152,13 @@ impl narthex_rpc::Gate for Gate {
         }
         if method.auth.kinds & kind::NONE != 0 {
             let key = (environment.id, limits::address_key(peer));
-            return self.0.count(Scope::PublicPerIp, limiter.admit(Scope::PublicPerIp, key));
+            return self.0.count(Scope::PublicPerIp, limiter.admit(Scope::PublicPerIp, key), rate);
         }
-        self.0.count(Scope::Api, limiter.check(Scope::Api, environment.id))
+        // Whose allowance counts at the product's own host is known when the caller is.
+        if environment.is_system {
+            return Ok(());
+        }
+        self.0.count(Scope::Api, limiter.check(Scope::Api, environment.id), rate)
     }
 
     fn observe(&self, outcome: &Outcome<'_>) {

@@ -8,6 +8,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
+use http::{HeaderMap, HeaderValue, header};
+use narthex_rpc::RateLimitInfo;
+
 use crate::config::LimitsConfig;
 
 /// What is limited.
@@ -49,6 +52,14 @@ pub struct Bucket {
     pub reset_seconds: u32,
 }
 
+impl Bucket {
+    /// The same for headers.
+    pub fn info(self) -> RateLimitInfo {
+        let Self { limit, remaining, reset_seconds } = self;
+        RateLimitInfo { limit, remaining, reset_seconds }
+    }
+}
+
 /// Too many requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exceeded {
@@ -56,6 +67,14 @@ pub struct Exceeded {
     pub bucket: Bucket,
     /// Seconds until one request would be let through, at least 1.
     pub retry_after_seconds: u32,
+}
+
+impl Exceeded {
+    /// Writes `Retry-After` and the `ratelimit-*` headers of the refusal.
+    pub fn write(&self, headers: &mut HeaderMap) {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(self.retry_after_seconds));
+        self.bucket.info().write(headers);
+    }
 }
 
 const SHARDS: usize = 16;

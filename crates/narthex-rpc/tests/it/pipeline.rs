@@ -302,6 +302,8 @@ async fn err_10_evt_69_evt_70_a_rate_limit_is_429_and_8() {
     // Before authentication: guessing tokens is limited too.
     let answer = world.rest(None, "GET", "/api/v1/organizations/org_1", "").await;
     assert_eq!((answer.status, answer.header("retry-after")), (429, Some("7")));
+    let shown = ["ratelimit-limit", "ratelimit-remaining", "ratelimit-reset"].map(|name| answer.header(name));
+    assert_eq!(shown, [Some("1"), Some("0"), Some("60")], "a refusal says most of all what the limit is");
     assert_eq!(answer.json()["details"][0]["error_code"], "RATE_LIMITED");
     let answer = world.grpc(Some("client"), GET, &[]).await;
     let (status, info) = answer.grpc_error();

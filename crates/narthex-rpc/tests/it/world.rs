@@ -132,14 +132,13 @@ impl Gate for TestGate {
         _: &Arc<Environment>,
         caller: Option<&Caller>,
         _: IpAddr,
-    ) -> Result<RateLimitInfo, Error> {
+        rate: &mut RateLimitInfo,
+    ) -> Result<(), Error> {
         assert!(caller.is_none());
         let admitted = self.admitted.fetch_add(1, Ordering::Relaxed) + 1;
-        match self.limit.load(Ordering::Relaxed) {
-            0 => Ok(RateLimitInfo::UNLIMITED),
-            limit if admitted > limit => Err(Error::rate_limited(7)),
-            limit => Ok(RateLimitInfo { limit, remaining: limit - admitted, reset_seconds: 60 }),
-        }
+        let limit = self.limit.load(Ordering::Relaxed);
+        *rate = RateLimitInfo { limit, remaining: limit.saturating_sub(admitted), reset_seconds: 60 };
+        if limit > 0 && admitted > limit { Err(Error::rate_limited(7)) } else { Ok(()) }
     }
 
     fn observe(&self, outcome: &Outcome<'_>) {

@@ -44,7 +44,7 @@ pub async fn serve(
     let key = (environment.id, limits::address_key(client));
     if let Err(exceeded) = state.limiter.admit(Scope::PublicPerIp, key) {
         state.metrics.rate_limited(Scope::PublicPerIp);
-        return too_many(exceeded.retry_after_seconds);
+        return too_many(&exceeded);
     }
     let visit = match Visit::read(state, environment, request, client).await {
         Ok(visit) => visit,
@@ -82,10 +82,10 @@ fn redirect(location: &str) -> Response<Body> {
     }
 }
 
-fn too_many(seconds: u32) -> Response<Body> {
+fn too_many(exceeded: &limits::Exceeded) -> Response<Body> {
     let mut response =
         reply::plain_error(StatusCode::TOO_MANY_REQUESTS, 8, "RATE_LIMITED", "too many requests, try again later");
-    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    exceeded.write(response.headers_mut());
     response
 }
 

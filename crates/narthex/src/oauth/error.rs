@@ -3,9 +3,11 @@
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use narthex_core::{Error, Kind};
+use narthex_rpc::RateLimitInfo;
 use serde::Serialize;
 
 use super::no_store;
+use crate::limits::Exceeded;
 use crate::reply::{self, Body};
 
 /// A refused OAuth request.
@@ -21,12 +23,21 @@ pub struct OAuthError {
     pub challenge: bool,
     /// Seconds until a retry makes sense.
     pub retry_after: Option<u32>,
+    /// The limit that was exceeded.
+    pub rate: RateLimitInfo,
 }
 
 impl OAuthError {
     /// An error with this code.
     pub fn new(status: StatusCode, code: &'static str, description: impl Into<String>) -> Self {
-        Self { code, description: description.into(), status, challenge: false, retry_after: None }
+        Self {
+            code,
+            description: description.into(),
+            status,
+            challenge: false,
+            retry_after: None,
+            rate: RateLimitInfo::UNLIMITED,
+        }
     }
 
     /// A malformed request.
@@ -57,6 +68,11 @@ impl OAuthError {
         }
     }
 
+    /// Too many requests for one of this server's own limits.
+    pub fn exceeded(exceeded: &Exceeded) -> Self {
+        Self { rate: exceeded.bucket.info(), ..Self::rate_limited(exceeded.retry_after_seconds) }
+    }
+
     /// The answer.
     pub fn response(&self) -> Response<Body> {
         #[derive(Serialize)]
@@ -79,6 +95,7 @@ impl OAuthError {
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
+        self.rate.write(response.headers_mut());
         response
     }
 }

@@ -80,7 +80,7 @@ async fn register(
     let address = (environment.id, limits::address_key(client_address));
     state.limiter.admit(Scope::PublicPerIp, address).map_err(|exceeded| {
         state.metrics.rate_limited(Scope::PublicPerIp);
-        OAuthError::rate_limited(exceeded.retry_after_seconds)
+        OAuthError::exceeded(&exceeded)
     })?;
     state.core.ids.check().map_err(|error| refused(&error))?;
     let metadata = read(request).await?;

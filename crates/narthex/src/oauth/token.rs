@@ -210,7 +210,7 @@ pub(super) fn refused(error: &TokenError, basic: bool) -> OAuthError {
 
 fn limited(state: &State, scope: Scope, exceeded: &Exceeded) -> OAuthError {
     state.metrics.rate_limited(scope);
-    OAuthError::rate_limited(exceeded.retry_after_seconds)
+    OAuthError::exceeded(exceeded)
 }
 
 pub(super) fn is_form(headers: &HeaderMap) -> bool {

@@ -46,7 +46,7 @@ async fn answer(
     let key = (environment.id, limits::address_key(client_address));
     if let Err(exceeded) = state.limiter.admit(Scope::PublicPerIp, key) {
         state.metrics.rate_limited(Scope::PublicPerIp);
-        return OAuthError::rate_limited(exceeded.retry_after_seconds).response();
+        return OAuthError::exceeded(&exceeded).response();
     }
     let (head, body) = request.into_parts();
     let mut tokens: Vec<String> = head

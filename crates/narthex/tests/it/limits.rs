@@ -1,8 +1,13 @@
 //! Rate limits as clients see them.
 
-use narthex::config::LimitsConfig;
+use std::time::Duration;
 
-use crate::harness::Harness;
+use narthex::config::LimitsConfig;
+use narthex_core::ids::WorkspaceId;
+use narthex_core::members::{self, FixedRole, NewMember};
+use narthex_core::{environments, seed, tokens};
+
+use crate::harness::{Harness, Protocol};
 
 const LIST: &str = "/scalekit.v1.organizations.OrganizationService/ListOrganization";
 
@@ -24,6 +29,9 @@ async fn err_10_evt_69_rest_answers_429_with_rate_limited_and_retry_after() {
     assert_eq!(refused.status, 429);
     let retry: u32 = refused.header("retry-after").expect("Retry-After").parse().expect("seconds");
     assert!((1..=5).contains(&retry));
+    let reset: u32 = refused.header("ratelimit-reset").expect("RateLimit-Reset").parse().expect("seconds");
+    assert!((retry..=10).contains(&reset), "{reset}");
+    assert_eq!((refused.header("ratelimit-limit"), refused.header("ratelimit-remaining")), (Some("12"), Some("0")));
     let body = refused.json();
     assert_eq!(body["code"], 8);
     assert_eq!(body["details"][0]["@type"], "type.googleapis.com/scalekit.v1.errdetails.ErrorInfo");
@@ -80,11 +88,44 @@ async fn token_requests_are_limited_by_client_and_by_address_in_the_oauth_shape(
     let refused = harness.token_request(&[], &form).await;
     assert_eq!(refused.status, 429, "{}", refused.text());
     assert_eq!(refused.json()["error"], "temporarily_unavailable");
-    assert!(refused.header("retry-after").is_some());
+    assert!(refused.header("retry-after").is_some() && refused.header("ratelimit-reset").is_some());
+    assert_eq!((refused.header("ratelimit-limit"), refused.header("ratelimit-remaining")), (Some("12"), Some("0")));
 
     let per_address = LimitsConfig { token_per_ip: 12, ..LimitsConfig::default() };
     let harness = Harness::start_with(|dev| dev.limits = per_address).await;
     for expected in [401, 401, 429] {
         assert_eq!(harness.token_request(&[], &wrong).await.status, expected);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_operators_of_one_workspace_use_up_nobody_elses_allowance() {
+    let harness = limited().await;
+    let core = harness.core();
+    let system = environments::system(core).await.unwrap().unwrap();
+    seed::apply(core, "[[workspaces]]\nid = \"wks_8573429015935999\"\nname = \"Other\"\n").await.unwrap();
+    let token = async |workspace: WorkspaceId| {
+        let new = NewMember {
+            email: "owner@example.com".into(),
+            given_name: String::new(),
+            family_name: String::new(),
+            role: FixedRole::Owner,
+        };
+        let member = members::create(core, workspace, new).await.unwrap();
+        tokens::mint_member(core, &member, Duration::from_hours(1)).await.unwrap().access_token
+    };
+    let busy = token(system.workspace_id).await;
+    let quiet = token(WorkspaceId::parse("wks_8573429015935999").unwrap()).await;
+    let ask = async |token: &str| {
+        harness.rest_at(&system.origin, Protocol::H1, "GET", "/api/v1/workspaces:this", Some(token), None).await
+    };
+    for _ in 0..2 {
+        assert_eq!(ask(&busy).await.status, 200);
+    }
+    let refused = ask(&busy).await;
+    assert_eq!((refused.status.as_u16(), refused.header("ratelimit-remaining")), (429, Some("0")));
+    let other = ask(&quiet).await;
+    assert_eq!((other.status.as_u16(), other.header("ratelimit-remaining")), (200, Some("1")), "{}", other.text());
+    let client = harness.client_token().await;
+    assert_eq!(harness.rest("GET", "/api/v1/organizations", Some(&client), None).await.status, 200);
 }
