@@ -117,5 +117,5 @@ fn links(html: &str) -> impl Iterator<Item = String> {
 fn stylesheet(html: &str) -> Option<&str> {
     html.match_indices("/a/assets/")
         .filter_map(|(at, _)| html[at..].split('"').next())
-        .find(|path| path.ends_with(".css"))
+        .find(|path| path.rsplit('.').next() == Some("css"))
 }

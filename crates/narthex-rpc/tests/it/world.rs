@@ -107,6 +107,7 @@ impl Gate for TestGate {
         credentials: Credentials<'_>,
         env_domain: Option<&str>,
         _: IpAddr,
+        _: &mut RateLimitInfo,
     ) -> Result<(Caller, Arc<Environment>), Error> {
         let bearers = credentials.bearers;
         if bearers.is_empty() {
