@@ -236,11 +236,10 @@ fn targets(client: &Client, request: &ClientCredentials) -> Result<Vec<String>, 
             named.push(target.clone());
         }
     }
-    Ok(match named.is_empty() {
-        true if is_application => vec![client.client_id.clone()],
-        true => client.audience.clone(),
-        false => named,
-    })
+    if named.is_empty() {
+        return Ok(if is_application { vec![client.client_id.clone()] } else { client.audience.clone() });
+    }
+    Ok(named)
 }
 
 /// `aud` of a token for a resource: both of its names (mcp-auth reference §3.1). What the request names must be one of them.
