@@ -274,7 +274,7 @@ narthex_db::on_each_engine! { &Schema::new().migrations();
         assert_eq!(grants_where(login.f.core(), "revoked_at IS NOT NULL").await, 1);
     }
 
-    async fn oauth_09_mistake_10_no_refresh_after_the_session_the_user_the_membership_or_the_client_has_gone(db: TestDb) {
+    async fn app_08_oauth_09_mistake_10_no_refresh_after_the_session_the_user_the_membership_or_the_client_has_gone(db: TestDb) {
         let login = Login::on(db).await;
         let (core, environment) = (login.f.core(), login.f.environment().clone());
         let (acme, by, env) = (login.acme, login.f.by.clone(), environment.id);
