@@ -195,7 +195,8 @@ fn template(data: &[u8]) {
     let variables: BTreeMap<String, String> =
         template.variables().iter().map(|name| (name.clone(), "<mark>{{ otp }}\"'&".to_owned())).collect();
     if let Ok(html) = template.render(&variables, Format::Html) {
-        assert!(source.contains("<mark>") || !html.contains("<mark>"), "{source}");
+        // A template may put its own mark together out of pieces; without a bracket of its own it has none.
+        assert!(source.contains('<') || !html.contains('<'), "{source}");
     }
     let _ = template.render(&variables, Format::Text);
 }
