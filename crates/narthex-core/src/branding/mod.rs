@@ -32,17 +32,6 @@ pub struct Settings {
     pub updated_at: Option<Timestamp>,
 }
 
-impl Settings {
-    /// What the application calls an organization.
-    pub fn organization_meta_name(&self) -> &str {
-        text(&self.values, "organization_meta_name").unwrap_or("Organization")
-    }
-}
-
-fn text<'a>(settings: &'a Map<String, Value>, key: &str) -> Option<&'a str> {
-    settings.get(key).and_then(Value::as_str).map(str::trim).filter(|text| !text.is_empty())
-}
-
 /// What a page is drawn from.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Look {
@@ -64,7 +53,7 @@ pub struct OrganizationLook {
 impl Look {
     /// A text among the settings; `None` for none and for an empty one.
     pub fn text(&self, key: &str) -> Option<&str> {
-        text(&self.settings, key)
+        self.settings.get(key).and_then(Value::as_str).map(str::trim).filter(|text| !text.is_empty())
     }
 
     /// The application's name, as it introduces itself.
@@ -74,7 +63,7 @@ impl Look {
 
     /// What the application calls an organization.
     pub fn organization_meta_name(&self) -> &str {
-        text(&self.settings, "organization_meta_name").unwrap_or("Organization")
+        self.text("organization_meta_name").unwrap_or("Organization")
     }
 
     /// The logo to show: the organization's where it has one that may be seen, else the application's.
