@@ -61,16 +61,19 @@ async fn page(visit: &Visit) -> Result<Response<Body>> {
 
 async fn sign_in(visit: &Visit) -> Result<Response<Body>> {
     if let Some(error) = visit.query("error") {
-        // Asking again would lead here again.
+        // Asking again would lead here again. The page has no word of the address in it: anybody can write an address.
+        let (code, description) = match error {
+            "access_denied" => (Some("access_denied"), "No workspace expects this address."),
+            _ => (None, "You could not be signed in."),
+        };
         let look = look(&visit.state, &visit.environment, None).await?;
         let frame = visit.frame(&look, None, "", None);
-        let description = visit.query("error_description").unwrap_or("You could not be signed in.");
         let page = pages::Failure {
             frame,
             status: StatusCode::FORBIDDEN,
             title: None,
             description,
-            code: Some(error),
+            code,
             id: None,
             restart: Some(OPERATOR_PAGE),
         };

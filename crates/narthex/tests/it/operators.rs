@@ -135,6 +135,11 @@ async fn an_operator_signs_in_as_everybody_does_and_works_until_the_session_ends
     let page = sign_in(&mut stranger, EVE).await;
     assert!(page.at.starts_with("/operator?") && page.status == 403, "{} {}", page.status, page.at);
     assert!(page.html.contains("access_denied"), "{}", page.html);
+    for error in ["Call+555-0100", "access_denied"] {
+        let planted = format!("/operator?error={error}&error_description=Call+555-0100+now");
+        let page = stranger.get(&planted).await;
+        assert!(page.status == 403 && !page.html.contains("555"), "{}", page.html);
+    }
     assert_eq!(ask(&mut stranger, &origin, &[]).await.status, 401);
     let users = harness.core().db.read(async move |tx| {
         tx.one::<(i64,)>("SELECT COUNT(*) FROM users WHERE environment_id = $1", &narthex_db::p![system]).await
