@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, UNIX_EPOCH};
 use std::{fmt, io};
@@ -14,7 +14,7 @@ use lettre::message::{Mailbox, MultiPart};
 use lettre::transport::smtp::Error as SmtpError;
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
 use lettre::transport::smtp::client::{
-    AsyncSmtpConnection, AsyncTokioStream, Certificate, CertificateStore, TlsParameters,
+    AsyncSmtpConnection, AsyncTokioStream, Certificate, CertificateStore, TlsParameters, TlsParametersBuilder,
 };
 use lettre::transport::smtp::extension::ClientId;
 use lettre::{Address, Message as Built};
@@ -55,19 +55,24 @@ pub struct SmtpMailer {
     hello: ClientId,
     reach: Reach,
     roots: Roots,
+    /// Those of `roots`, as STARTTLS needs them; read once.
+    authorities: OnceLock<Vec<Certificate>>,
 }
 
 impl SmtpMailer {
     /// With the installation's own server, if it has one.
     pub fn new(config: &Config) -> Self {
         let hello = ClientId::Domain(config.base_domain.clone());
-        Self { own: config.mail.clone(), hello, reach: Reach::OpenNetwork, roots: Roots::default() }
+        Self { own: config.mail.clone(), ..Self::to(Reach::OpenNetwork, hello) }
     }
 
     /// For `narthex dev`: to servers of environments that are on this machine.
     pub fn on_this_machine() -> Self {
-        let hello = ClientId::Domain("localhost".to_owned());
-        Self { own: None, hello, reach: Reach::ThisMachine, roots: Roots::default() }
+        Self::to(Reach::ThisMachine, ClientId::Domain("localhost".to_owned()))
+    }
+
+    fn to(reach: Reach, hello: ClientId) -> Self {
+        Self { own: None, hello, reach, roots: Roots::default(), authorities: OnceLock::new() }
     }
 
     /// Whether the installation's own server would take mails, as far as that shows before one is sent.
@@ -115,7 +120,7 @@ impl SmtpMailer {
     /// A connection that mails can be sent over.
     async fn open(&self, server: &Server) -> Result<AsyncSmtpConnection, MailError> {
         let tls = match server.tls {
-            MailTls::StartTls => Some(tls(&server.host)?),
+            MailTls::StartTls => Some(self.tls(&server.host)?),
             MailTls::Implicit | MailTls::None => None,
         };
         let mut connection = self.connect(server).await?;
@@ -131,10 +136,15 @@ impl SmtpMailer {
         }
         if let Some(login) = &server.login {
             let accepted = connection.auth(&MECHANISMS, login).await;
-            accepted.map_err(|error| match answered(&error).failure {
-                // It offers no way to sign in, or does not know the name or the password.
-                Failure::Refused => MailError::new(Failure::Login, error_text(&error)),
-                failure => MailError::new(failure, error_text(&error)),
+            accepted.map_err(|error| {
+                let failure = match answered(&error).failure {
+                    // It offers no way to sign in, or does not know the name or the password.
+                    Failure::Refused => Failure::Login,
+                    failure => failure,
+                };
+                // Its words are not kept: a server may say the password back.
+                let status = error.status().map_or_else(|| "no answer".to_owned(), |code| format!("answered {code}"));
+                MailError::new(failure, format!("AUTH: {status}"))
             })?;
         }
         Ok(connection)
@@ -157,6 +167,22 @@ impl SmtpMailer {
             }
         }
         Err(failure)
+    }
+
+    /// STARTTLS to a host that must prove its name.
+    fn tls(&self, host: &str) -> Result<TlsParameters, MailError> {
+        let unusable = |text: String| MailError::new(Failure::Untrusted, text);
+        let known = if let Some(known) = self.authorities.get() {
+            known
+        } else {
+            let found = authorities().map_err(unusable)?.into_iter();
+            let read = found.map(|authority| Certificate::from_der(authority.to_vec())).collect::<Result<Vec<_>, _>>();
+            let read = read.map_err(|error| unusable(error_text(&error)))?;
+            self.authorities.get_or_init(|| read)
+        };
+        let builder = TlsParameters::builder(host.to_owned()).certificate_store(CertificateStore::None);
+        let builder = known.iter().cloned().fold(builder, TlsParametersBuilder::add_root_certificate);
+        builder.build_rustls().map_err(|error| unusable(error_text(&error)))
     }
 
     async fn dial(&self, server: &Server, address: SocketAddr) -> Result<AsyncSmtpConnection, MailError> {
@@ -256,17 +282,6 @@ async fn within<T>(time: Duration, work: impl Future<Output = Result<T, MailErro
     tokio::time::timeout(time, work).await.unwrap_or_else(|_| Err(late()))
 }
 
-/// TLS to a host that must prove its name.
-fn tls(host: &str) -> Result<TlsParameters, MailError> {
-    let unusable = |text: String| MailError::new(Failure::Untrusted, text);
-    let mut builder = TlsParameters::builder(host.to_owned()).certificate_store(CertificateStore::None);
-    for authority in authorities().map_err(unusable)? {
-        let authority = Certificate::from_der(authority.to_vec()).map_err(|error| unusable(error_text(&error)))?;
-        builder = builder.add_root_certificate(authority);
-    }
-    builder.build_rustls().map_err(|error| unusable(error_text(&error)))
-}
-
 /// The mail as it travels: both parts, and no way for what stands in it to become a header (RFC 5322 §2.2).
 fn build(mail: &Message) -> Result<Built, MailError> {
     let malformed = |error: &dyn fmt::Display| MailError::new(Failure::Refused, format!("cannot be written: {error}"));
@@ -340,7 +355,7 @@ fn is_tls(error: &SmtpError) -> bool {
     error.is_tls()
 }
 
-/// The error with its causes; for the log, which no password gets into: servers are not told one in an error.
+/// The error with its causes, for the log. Not of AUTH, where a server could say the password back.
 fn error_text(error: &SmtpError) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
@@ -360,7 +375,7 @@ mod tests {
     use narthex_core::emails::UseCase;
     use narthex_core::ids::EnvId;
     use narthex_core::seal::Secret;
-    use tokio::io::AsyncReadExt as _;
+    use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 
     use super::*;
 
@@ -383,8 +398,7 @@ mod tests {
 
     /// One that has no server of its own.
     fn of_customers() -> SmtpMailer {
-        let hello = ClientId::Domain("auth.example".to_owned());
-        SmtpMailer { own: None, hello, reach: Reach::OpenNetwork, roots: Roots::default() }
+        SmtpMailer::to(Reach::OpenNetwork, ClientId::Domain("auth.example".to_owned()))
     }
 
     #[tokio::test]
@@ -394,6 +408,35 @@ mod tests {
         assert_eq!(stream.read(&mut buffer).await.expect("what it may say"), 64);
         let error = stream.read(&mut buffer).await.expect_err("too much");
         assert_eq!(error.to_string(), "the server says too much");
+    }
+
+    #[tokio::test]
+    async fn mistake_15_a_server_that_says_the_password_back_puts_it_into_no_log() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a socket");
+        let port = listener.local_addr().expect("an address").port();
+        tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.expect("a connection");
+            let (reader, mut writer) = stream.into_split();
+            let mut lines = BufReader::new(reader).lines();
+            writer.write_all(b"220 echo\r\n").await.expect("greeted");
+            while let Ok(Some(line)) = lines.next_line().await {
+                let answer = match line.get(..4) {
+                    Some("EHLO") => "250-echo\r\n250 AUTH PLAIN\r\n".to_owned(),
+                    Some("AUTH") => format!("535 no such login: {line} hunter2\r\n"),
+                    _ => "250 ok\r\n".to_owned(),
+                };
+                writer.write_all(answer.as_bytes()).await.expect("answered");
+            }
+        });
+        let server = Server {
+            host: "127.0.0.1".to_owned(),
+            port,
+            tls: MailTls::None,
+            login: Some(("narthex".to_owned(), "hunter2".to_owned()).into()),
+            is_ours: true,
+        };
+        let Err(error) = of_customers().open(&server).await else { panic!("signed in") };
+        assert_eq!((error.failure, &*error.detail), (Failure::Login, "AUTH: answered 535"));
     }
 
     fn written(mail: &Message) -> String {
