@@ -11,9 +11,10 @@ use crate::clients::{self, Client, ClientKind, SecretStatus};
 use crate::core::Core;
 use crate::environments::Environment;
 use crate::error::Result;
-use crate::ids::{ConnectionId, OrganizationId, ResourceId};
+use crate::ids::{ConnectionId, OrganizationId, ResourceId, UserId};
 use crate::organizations::{self, Organization};
 use crate::resources::{self, Resource};
+use crate::tokens;
 
 /// Longest value that is kept and sent back: `state` and `nonce`.
 const LONGEST: usize = 2_048;
@@ -26,7 +27,7 @@ const DEFAULT_SCOPES: [&str; 3] = ["openid", "profile", "email"];
 /// Names of social providers (oauth-oidc reference §3.1).
 const PROVIDERS: [&str; 6] = ["google", "microsoft", "github", "gitlab", "linkedin", "salesforce"];
 /// Parameters that may come once only (RFC 6749 §3.1). `resource` may be repeated (RFC 8707 §2).
-const ONCE: [&str; 16] = [
+const ONCE: [&str; 17] = [
     "response_type",
     "scope",
     "state",
@@ -37,6 +38,7 @@ const ONCE: [&str; 16] = [
     "domain",
     "domain_hint",
     "login_hint",
+    "id_token_hint",
     "provider",
     "code_challenge",
     "code_challenge_method",
@@ -75,6 +77,15 @@ impl Prompt {
     }
 }
 
+/// Who an `id_token_hint` is of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Expected {
+    /// `sub`.
+    pub sub: String,
+    /// `email`, if the token had it: for the page alone, since addresses change and `sub` does not.
+    pub email: Option<String>,
+}
+
 /// A valid authorization request: its client is known, and its `redirect_uri` is one of the client's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Authorize {
@@ -98,6 +109,8 @@ pub struct Authorize {
     pub domain: Option<String>,
     /// Address to begin with.
     pub login_hint: Option<String>,
+    /// Nobody else may sign in: who an earlier ID token was of (OpenID Connect Core §3.1.2.1).
+    pub expected: Option<Expected>,
     /// PKCE challenge, S256.
     pub code_challenge: Option<String>,
     /// Most seconds since the user proved who they are.
@@ -114,6 +127,27 @@ impl Authorize {
     /// Whether a refresh token is asked for.
     pub fn offline(&self) -> bool {
         self.scopes.iter().any(|scope| scope == "offline_access")
+    }
+
+    /// The address that the page begins with.
+    pub fn address(&self) -> Option<&str> {
+        let expected = || self.expected.as_ref().and_then(|expected| expected.email.as_deref());
+        self.login_hint.as_deref().or_else(expected)
+    }
+
+    /// Whether this may be who signs in.
+    pub(super) fn admits(&self, sub: &str) -> bool {
+        self.expected.as_ref().is_none_or(|expected| expected.sub == sub)
+    }
+
+    /// [`Authorize::admits`] for a user. Whoever is new was never in an ID token.
+    pub(super) fn admits_user(&self, user: Option<UserId>) -> bool {
+        self.expected.is_none() || user.is_some_and(|user| self.admits(&user.to_string()))
+    }
+
+    /// Somebody else has signed in than the application expects: it must not be told who (OpenID Connect Core §3.1.2.1).
+    pub(super) fn somebody_else(&self) -> Failure {
+        self.failure("login_required", "the user of the id_token_hint has not signed in")
     }
 }
 
@@ -152,7 +186,7 @@ impl Params<'_> {
 /// Until the client and its `redirect_uri` are known, a failure is for the error page; after that it goes to the application.
 pub async fn read(
     core: &Core,
-    environment: &Environment,
+    environment: &Arc<Environment>,
     resource: Option<ResourceId>,
     params: &Params<'_>,
 ) -> Result<std::result::Result<Request, Failure>> {
@@ -183,10 +217,16 @@ pub async fn read(
     };
     let issuer = resource.as_ref().map(|resource| resource.issuer(environment));
     let answer = Answer { redirect_uri: &redirect_uri, state: params.get("state"), issuer: issuer.as_deref() };
-    let rest = match rest(&answer, &client, organization.as_ref(), resource.as_ref(), params) {
+    let mut rest = match rest(&answer, &client, organization.as_ref(), resource.as_ref(), params) {
         Ok(rest) => rest,
         Err(failure) => return Ok(Err(failure)),
     };
+    if let Some(token) = params.get("id_token_hint") {
+        let Some(hint) = tokens::id_token_hint(core, environment, token).await? else {
+            return Ok(Err(answer.failure("invalid_request", "id_token_hint is no ID token of this issuer")));
+        };
+        rest.expected = Some(Expected { sub: hint.sub, email: hint.email });
+    }
     if let Some(failure) = connection(core, environment, &answer, &rest).await? {
         return Ok(Err(failure));
     }
@@ -357,6 +397,7 @@ fn rest(
         connection,
         domain: text("domain").or_else(|| text("domain_hint")),
         login_hint: text("login_hint"),
+        expected: None,
         code_challenge,
         max_age,
         resource: resource.map(|resource| resource.id),

@@ -61,6 +61,7 @@ pub async fn begin(
         session.kind == SessionKind::Browser
             && !prompt.login
             && !prompt.create
+            && login.authorize.admits_user(session.user)
             && login.authorize.max_age.is_none_or(|most| age <= most)
     });
     if let Some(session) = usable {

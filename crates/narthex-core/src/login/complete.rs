@@ -126,6 +126,9 @@ pub(super) async fn enter(
     organization: Option<&Organization>,
     current: Option<SessionId>,
 ) -> Result<Outcome> {
+    if !request.authorize.admits_user(Some(user.id)) {
+        return refuse_somebody_else(tx, made, request, from).await;
+    }
     let proof = request.proof.clone().ok_or_else(|| broken("nothing is proven"))?;
     let fresh = proof.method != Method::Session;
     if fresh {
@@ -165,6 +168,20 @@ pub(super) async fn enter(
         ask_or_finish(tx, environment, made, request, from, &entered).await?
     };
     Ok(Outcome { step, ..with_session(&made.entry, entered) })
+}
+
+/// Ends a login in which somebody else has signed in than the application expects. No session comes of it, and the one of the browser stays.
+pub(super) async fn refuse_somebody_else(
+    tx: &mut Tx,
+    made: &Made,
+    mut request: AuthRequest,
+    from: Stage,
+) -> Result<Outcome> {
+    request.stage = Stage::Finished;
+    if !advance(tx, &request, from, made.now).await? {
+        return Err(late());
+    }
+    Ok(Outcome::of(Step::Failed(request.authorize.somebody_else())))
 }
 
 /// After the offer of a passkey: on with the session that is open.
@@ -328,19 +345,17 @@ pub(super) async fn pass_on(
     let Proof { connection, email, at, .. } = request.proof.clone().ok_or_else(|| broken("nothing is proven"))?;
     let connection = connection.ok_or_else(|| broken("no connection"))?;
     let authorize = &request.authorize;
+    let sub = format!("{connection};{email}");
+    if !authorize.admits(&sub) {
+        return refuse_somebody_else(tx, made, request, from).await;
+    }
     let authorization = Authorization {
         client_id: authorize.client_id.clone(),
         redirect_uri: authorize.redirect_uri.clone(),
         scopes: authorize.scopes.clone(),
         nonce: authorize.nonce.clone(),
         code_challenge: authorize.code_challenge.clone(),
-        subject: Subject::Connection {
-            sub: format!("{connection};{email}"),
-            email,
-            email_verified: true,
-            connection,
-            organization: None,
-        },
+        subject: Subject::Connection { sub, email, email_verified: true, connection, organization: None },
         connection: Some(connection),
         auth_time: at,
         auth_request: request.id,

@@ -19,7 +19,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-pub use authorize::{Authorize, Params, Prompt, Request, placeholder, read};
+pub use authorize::{Authorize, Expected, Params, Prompt, Request, placeholder, read};
 pub use begin::{Begun, begin};
 pub use complete::{Done, Outcome, SessionCookie};
 pub use consent::{ConsentView, Consented, consent_view, deny, grant_consent};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use narthex_db::{Tx, p};
 
-use super::complete::{self, Made, Outcome, enter, late, settled};
+use super::complete::{self, Made, Outcome, enter, late, refuse_somebody_else, settled};
 use super::store::advance;
 use super::{AuthRequest, Authorize, Problem, Proof, Stage, Step, Visitor, broken};
 use crate::clock::Timestamp;
@@ -435,6 +435,9 @@ pub(super) async fn after_proof(
 ) -> Result<Outcome> {
     let email = proven(&request)?.email.clone();
     let user = users::load_by_email(tx, environment.id, &email).await?;
+    if !request.authorize.admits_user(user.as_ref().map(|user| user.id)) {
+        return refuse_somebody_else(tx, made, request, from).await;
+    }
     let memberships = match &user {
         Some(user) => memberships::of_user(tx, user).await?,
         None => Vec::new(),

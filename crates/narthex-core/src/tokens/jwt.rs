@@ -127,15 +127,34 @@ async fn verify_signature(core: &Core, environments: &[&Arc<Environment>], token
     Ok(Verified { environment, key, claims, foreign })
 }
 
+/// The parts of a token (RFC 7515 §7.1), decoded but for the header, which is compared as it stands.
+struct Compact<'a> {
+    signed: &'a str,
+    header: &'a str,
+    payload: Vec<u8>,
+    signature: Vec<u8>,
+}
+
+impl<'a> Compact<'a> {
+    fn read(token: &'a str) -> Option<Self> {
+        if token.len() > MAX_TOKEN_BYTES {
+            return None;
+        }
+        let (signed, signature) = token.rsplit_once('.')?;
+        let (header, payload) = signed.split_once('.')?;
+        let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
+        let payload = URL_SAFE_NO_PAD.decode(payload).ok()?;
+        Some(Self { signed, header, payload, signature })
+    }
+}
+
 /// What one of the environments has signed.
 async fn signed_payload(
     core: &Core,
     environments: &[&Arc<Environment>],
     token: &str,
 ) -> Result<(EnvId, SigningKeyId, Vec<u8>)> {
-    let (signed, signature) = token.rsplit_once('.').ok_or_else(invalid)?;
-    let (header, payload) = signed.split_once('.').ok_or_else(invalid)?;
-    let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| invalid())?;
+    let Compact { signed, header, payload, signature } = Compact::read(token).ok_or_else(invalid)?;
     for environment in environments {
         let mut set = keys::key_set(core, environment.id).await?;
         if set.by_header(header).is_none() {
@@ -146,39 +165,51 @@ async fn signed_payload(
         }
         let Some(key) = set.by_header(header) else { continue };
         key.verifier.verify_sig(signed.as_bytes(), &signature).map_err(|_| invalid())?;
-        let payload = URL_SAFE_NO_PAD.decode(payload).map_err(|_| invalid())?;
         return Ok((environment.id, key.id, payload));
     }
     Err(invalid())
 }
 
-/// What an ID token says of where it came from, whenever that was: a user signs out long after it has expired.
-#[derive(Deserialize)]
-pub(crate) struct IdTokenHint {
+/// What an ID token says of where it came from and of whom, whenever that was: a user signs out, or is expected back, long after it has
+/// expired.
+#[derive(Debug, Deserialize)]
+pub struct IdTokenHint {
     iss: String,
     /// The client that got it.
-    pub(crate) azp: String,
+    pub azp: String,
+    /// Whom it is of.
+    pub sub: String,
+    /// Their address, where the token had it.
+    #[serde(default)]
+    pub email: Option<String>,
     /// Only ID tokens have one.
     #[serde(rename = "at_hash")]
     _at_hash: String,
 }
 
-/// An ID token of the environment, expired or not (OpenID Connect RP-Initiated Logout 1.0 §2). None for anything else.
+impl IdTokenHint {
+    /// What a token says, whoever has signed it: nothing may be decided by that. [`id_token_hint`] is what does.
+    pub fn unverified(token: &str) -> Option<Self> {
+        Self::of(&Compact::read(token)?.payload)
+    }
+
+    fn of(payload: &[u8]) -> Option<Self> {
+        serde_json::from_slice(payload).ok()
+    }
+}
+
+/// An ID token of the environment, expired or not (OpenID Connect Core §3.1.2.1, RP-Initiated Logout 1.0 §2). None for anything else.
 pub(crate) async fn id_token_hint(
     core: &Core,
     environment: &Arc<Environment>,
     token: &str,
 ) -> Result<Option<IdTokenHint>> {
-    if token.len() > MAX_TOKEN_BYTES {
-        return Ok(None);
-    }
     let payload = match signed_payload(core, &[environment], token).await {
         Ok((_, _, payload)) => payload,
         Err(error) if error.kind() == crate::Kind::Unauthenticated => return Ok(None),
         Err(error) => return Err(error),
     };
-    let hint: Option<IdTokenHint> = serde_json::from_slice(&payload).ok();
-    Ok(hint.filter(|hint| environment.is_issuer(&hint.iss)))
+    Ok(IdTokenHint::of(&payload).filter(|hint| environment.is_issuer(&hint.iss)))
 }
 
 pub(super) fn invalid() -> Error {

@@ -14,8 +14,8 @@ mod mint;
 pub use authenticate::{authenticate, session_holder};
 pub use client_credentials::{ClientCredentials, IssuedToken, OAuthCode, TokenError, issue_client_credentials};
 pub(crate) use id_token::{IdClaims, half_hash, sign_id};
-pub(crate) use jwt::{IdTokenHint, id_token_hint, verify_own as verify};
-pub use jwt::{MAX_TOKEN_BYTES, Verified};
+pub use jwt::{IdTokenHint, MAX_TOKEN_BYTES, Verified};
+pub(crate) use jwt::{id_token_hint, verify_own as verify};
 pub(crate) use logout_token::sign_logout;
 pub use mint::{MintedToken, mint_member, mint_operator, mint_session, mint_user};
 

@@ -96,7 +96,7 @@ pub async fn identify(
     let by_passkey = connections::webauthn(core, environment).await?.filter(|connection| connection.enabled);
     let (sign_in, sign_up) = (address("login", login.id), address("signup", login.id));
     let passkey_action = address("passkey-login", login.id);
-    let hint = login.authorize.login_hint.as_deref().unwrap_or_default();
+    let hint = login.authorize.address().unwrap_or_default();
     let email = if email.is_empty() { login.email.as_deref().unwrap_or(hint) } else { email };
     let last_used = match visit.cookies.last_method() {
         Some("email") => Some(pages::Method::Email),

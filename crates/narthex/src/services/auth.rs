@@ -198,7 +198,7 @@ async fn state(core: Arc<Core>, context: Context, _: wire::GetAuthStateRequest) 
         Stage::Offer | Stage::Consent => AuthState::OrganizationSelected,
         Stage::Finished => AuthState::AuthenticationCompleted,
     };
-    let login_hint = login.email.or(login.authorize.login_hint).unwrap_or_default();
+    let login_hint = login.email.as_deref().or(login.authorize.address()).unwrap_or_default().to_owned();
     Ok(wire::GetAuthStateResponse { auth_state: auth_state as i32, user, login_hint })
 }
 

@@ -448,6 +448,15 @@ async fn authz_07_pwo_01_an_environment_without_users_passes_the_address_on() {
     // Nothing is remembered: the next request asks again.
     let page = browser.authorize(&[("connection_id", &connection)]).await;
     assert!(page.at.starts_with("/a/auth/login"), "{}", page.at);
+    // OpenID Connect Core §3.1.2.1: the address that the application expects, or none.
+    let hint = tokens.json()["id_token"].as_str().unwrap().to_owned();
+    for (email, expected) in [(ANN, "code"), (BEA, "error")] {
+        let page = browser.authorize(&[("connection_id", &connection), ("id_token_hint", &hint)]).await;
+        assert!(page.html.contains(ANN), "{}", page.html);
+        let page = browser.submit(&page, "/a/auth/login", &[("email", email)]).await;
+        let page = browser.submit(&page, "/a/auth/verify", &[("code", CODE)]).await;
+        assert!(page.callback().contains_key(expected), "{email}: {:?}", page.left_to);
+    }
 }
 
 const CARL: &str = "carl@example.org";

@@ -21,6 +21,7 @@ mod harness;
 mod health;
 mod hostile;
 mod http;
+mod id_token_hint;
 mod limits;
 mod listen;
 mod login;

@@ -23,7 +23,7 @@ async fn number(login: &SignedIn, sql: &'static str) -> i64 {
 }
 
 /// What a request must not have left behind: logins, codes, sessions, live or not.
-async fn left_behind(login: &SignedIn) -> [i64; 3] {
+pub async fn left_behind(login: &SignedIn) -> [i64; 3] {
     [
         number(login, "SELECT COUNT(*) FROM auth_requests").await,
         number(login, "SELECT COUNT(*) FROM grants").await,
@@ -32,7 +32,7 @@ async fn left_behind(login: &SignedIn) -> [i64; 3] {
 }
 
 /// Who is told of a bad authorization request.
-enum Told {
+pub enum Told {
     /// The user alone, on a page of the environment's: nobody knows whose the `redirect_uri` is.
     Page(&'static str),
     /// The application, at its `redirect_uri`.
@@ -41,10 +41,10 @@ enum Told {
 use Told::{Application, Page};
 
 /// A parameter in place of the good request's. An empty value leaves it out; of two of one name, both are sent.
-type Change<'a> = (&'a str, &'a str);
+pub type Change<'a> = (&'a str, &'a str);
 
 /// A good request of the web application with these changes.
-fn request<'a>(client_id: &'a str, changes: &[Change<'a>]) -> String {
+pub fn request<'a>(client_id: &'a str, changes: &[Change<'a>]) -> String {
     let mut all = vec![
         ("response_type", "code"),
         ("client_id", client_id),
@@ -61,7 +61,7 @@ fn request<'a>(client_id: &'a str, changes: &[Change<'a>]) -> String {
 }
 
 /// The same request by GET and by POST (OpenID Connect Core §3.1.2.1), from a browser that is signed in: a good one would get a code.
-async fn both_ways(login: &SignedIn, query: &str) -> [Reply; 2] {
+pub async fn both_ways(login: &SignedIn, query: &str) -> [Reply; 2] {
     let cookie = [("cookie", login.cookie.as_str())];
     let base = login.harness.running().http_url.clone();
     let post = http::Request::post(format!("{base}/oauth/authorize"))
@@ -74,7 +74,7 @@ async fn both_ways(login: &SignedIn, query: &str) -> [Reply; 2] {
 }
 
 #[track_caller]
-fn assert_told(reply: &Reply, told: &Told, section: &str) {
+pub fn assert_told(reply: &Reply, told: &Told, section: &str) {
     let headers = |name: &str| reply.headers.get_all(name).iter().count();
     assert_eq!(headers("set-cookie"), 0, "{section}: nothing is begun: {:?}", reply.headers);
     match told {
