@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::OnceLock;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use libfuzzer_sys::fuzz_target;
 use narthex::gate;
@@ -23,6 +25,7 @@ use narthex_core::ids::EnvId;
 use narthex_core::pages::Scope;
 use narthex_core::passkeys::webauthn::{self, ClientData, Party, PublicKey};
 use narthex_core::sessions::Device;
+use narthex_core::tokens::{IdTokenHint, MAX_TOKEN_BYTES};
 use narthex_rpc::json::{self, Emit};
 use narthex_rpc::route::Routes;
 use narthex_rpc::validate::Validator;
@@ -42,6 +45,7 @@ const TARGETS: &[(&str, Target)] = &[
     ("redirect", redirect),
     ("cookie", cookie),
     ("template", template),
+    ("hint", hint),
 ];
 
 fuzz_target!(|data: &[u8]| {
@@ -199,4 +203,23 @@ fn template(data: &[u8]) {
         assert!(source.contains('<') || !html.contains('<'), "{source}");
     }
     let _ = template.render(&variables, Format::Text);
+}
+
+/// An ID token that is read has one spelling, and says what another reader of JSON finds in it.
+fn hint(data: &[u8]) {
+    let Ok(token) = std::str::from_utf8(data) else { return };
+    let Some(hint) = IdTokenHint::unverified(token) else { return };
+    assert!(token.len() <= MAX_TOKEN_BYTES);
+    let parts: Vec<&str> = token.split('.').collect();
+    let [_, payload, signature] = *parts else { panic!("{token}: three parts") };
+    for part in [payload, signature] {
+        assert_eq!(URL_SAFE_NO_PAD.encode(URL_SAFE_NO_PAD.decode(part).expect("base64url")), part);
+    }
+    let payload = String::from_utf8(URL_SAFE_NO_PAD.decode(payload).expect("base64url")).expect("UTF-8");
+    // A reader that keeps everything refuses numbers and characters that one which has no use for them passes over.
+    let Ok(said) = serde_json::from_str::<serde_json::Value>(&payload) else { return };
+    let text = |name: &str| said.get(name).and_then(serde_json::Value::as_str);
+    assert_eq!((text("sub"), text("azp")), (Some(hint.sub.as_str()), Some(hint.azp.as_str())));
+    assert_eq!(text("email"), hint.email.as_deref());
+    assert!(text("iss").is_some() && text("at_hash").is_some());
 }

@@ -194,7 +194,8 @@ impl IdTokenHint {
     }
 
     fn of(payload: &[u8]) -> Option<Self> {
-        serde_json::from_slice(payload).ok()
+        // A reader of bytes passes over what it has no use for, be it text or not (RFC 7519 §7.2: UTF-8).
+        serde_json::from_str(std::str::from_utf8(payload).ok()?).ok()
     }
 }
 
