@@ -143,6 +143,9 @@ enum End {
     Error(&'static str),
 }
 
+/// The case; who has a session, what the request says more, who then signs in, what comes of it.
+type Row<'a> = (&'a str, Option<&'a str>, &'a [(&'a str, &'a str)], &'a str, End);
+
 async fn token_of(client: &Client, email: &str) -> String {
     let mut browser = Browser::new(&client.harness);
     let page = browser.sign_in(email, &[]).await;
@@ -166,8 +169,7 @@ async fn interactive(engine: Engine) {
     let hint = token_of(&client, ANN).await;
     let ann = claims(&hint)["sub"].clone();
     let users = client.ok(200, "GET", "/api/v1/users", None).await["total_size"].clone();
-    // Who has a session, what the request says more, who then signs in, what comes of it.
-    let rows: [(&str, Option<&str>, &[(&str, &str)], &str, End); 7] = [
+    let rows: [Row<'_>; 7] = [
         ("the hinted user signs in", None, &[], ANN, End::Code),
         ("somebody else has the session, the hinted user signs in", Some(BEA), &[], ANN, End::Code),
         ("somebody else has the session and signs in again", Some(BEA), &[], BEA, End::Error("login_required")),
