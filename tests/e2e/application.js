@@ -47,14 +47,14 @@ class Application {
   }
 
   /** An application with a server of its own, whose settings and clock are the test's. The browser trusts it as it does the other. */
-  static async start() {
+  static async start(settings = {}) {
     const folder = mkdtempSync(join(tmpdir(), 'narthex-e2e-own-'));
     for (const name of ['ca.pem', 'ca-key.pem', 'ca-names', 'truststore.p12']) {
       copyFileSync(join(dirname(process.env.NARTHEX_CA_FILE), name), join(folder, name));
     }
     const log = openSync(join(folder, 'server.log'), 'a');
     const listen = ['--listen', '--prd-listen', '--http-listen'].flatMap(door => [door, '127.0.0.1:0']);
-    const child = spawn(process.env.NARTHEX_E2E_BINARY, ['dev', '--dir', folder, ...listen], { stdio: ['ignore', log, log] });
+    const child = spawn(process.env.NARTHEX_E2E_BINARY, ['dev', '--dir', folder, ...listen], { stdio: ['ignore', log, log], env: { ...process.env, ...settings } });
     const ended = new Promise(resolve => child.on('exit', resolve));
     const stop = async () => {
       child.kill('SIGTERM');

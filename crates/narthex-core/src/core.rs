@@ -46,6 +46,8 @@ pub struct CoreOptions {
     pub outbound: Arc<dyn Outbound>,
     /// Test users that an environment may have.
     pub test_user_limit: usize,
+    /// Whether a login asks users with an authenticator app for a code of it (docs/decisions/0074).
+    pub totp_at_login: bool,
 }
 
 /// Test users that an environment may have unless the operator says otherwise (login methods reference §14).
@@ -65,6 +67,7 @@ impl CoreOptions {
             mailer: Arc::new(NoMailer),
             outbound: Arc::new(NoOutbound),
             test_user_limit: TEST_USER_LIMIT,
+            totp_at_login: false,
         }
     }
 }
@@ -93,6 +96,8 @@ pub struct Core {
     pub outbound: Arc<dyn Outbound>,
     /// Test users that an environment may have.
     pub test_user_limit: usize,
+    /// Whether a login asks users with an authenticator app for a code of it.
+    pub totp_at_login: bool,
     pub(crate) key_pairs: KeyPairs,
     pub(crate) last_used: LastUsed,
     pub(crate) api_tokens_used: api_tokens::LastUsed,
@@ -110,7 +115,17 @@ impl Core {
     /// [`Core::open`] on a database that is open already.
     pub async fn start(db: Db, options: CoreOptions) -> Result<Arc<Self>> {
         let CoreOptions {
-            master_key, clock, random, migrate, key_pairs, dns, mailer, outbound, test_user_limit, ..
+            master_key,
+            clock,
+            random,
+            migrate,
+            key_pairs,
+            dns,
+            mailer,
+            outbound,
+            test_user_limit,
+            totp_at_login,
+            ..
         } = options;
         let schema = Schema::new();
         if migrate {
@@ -135,6 +150,7 @@ impl Core {
             mailer,
             outbound,
             test_user_limit,
+            totp_at_login,
             key_pairs,
             last_used: LastUsed::default(),
             api_tokens_used: api_tokens::LastUsed::default(),

@@ -219,6 +219,7 @@ pub fn options(database: &TestDb, master_key: [u8; 32]) -> CoreOptions {
         database: database.options().clone(),
         mailer: Arc::new(RecordingMailer::default()),
         key_pairs: reused_key_pairs(),
+        totp_at_login: true,
         ..CoreOptions::new("", MasterKeySource::Given(Secret::new(master_key)))
     }
 }

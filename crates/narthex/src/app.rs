@@ -54,6 +54,8 @@ pub struct DevOptions {
     pub seed: Option<PathBuf>,
     /// Rate limits; off unless configured.
     pub limits: LimitsConfig,
+    /// Whether a login asks users with an authenticator app for a code of it.
+    pub totp_at_login: bool,
 }
 
 impl DevOptions {
@@ -68,6 +70,7 @@ impl DevOptions {
             database_url: None,
             seed: None,
             limits: LimitsConfig::default(),
+            totp_at_login: false,
         }
     }
 }
@@ -407,6 +410,10 @@ pub async fn open_core(
         mailer: options.mailer.clone().unwrap_or_else(|| Arc::new(NoMailer)),
         // Only a developer's own server calls its own machine.
         outbound: options.outbound.clone().unwrap_or_else(|| outbound::client(matches!(options.mode, Mode::Dev(_)))),
+        totp_at_login: match &options.mode {
+            Mode::Dev(dev) => dev.totp_at_login,
+            Mode::Serve(config) => config.totp_at_login,
+        },
         ..CoreOptions::new(database_url, master_key)
     };
     Core::open(core).await.map_err(open_failure)

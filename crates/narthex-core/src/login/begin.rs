@@ -96,6 +96,8 @@ pub async fn begin(
                     connection: session.connection,
                     email,
                     at: session.authenticated_at,
+                    // Whatever it was opened with has been enough: it is not asked for again while the session lives.
+                    two_factors: None,
                 });
                 return open(core, login).await;
             }

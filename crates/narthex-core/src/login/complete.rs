@@ -19,6 +19,7 @@ use crate::resources;
 use crate::roles;
 use crate::seal::Secret;
 use crate::sessions::{self, Entered, Entry, Lifetimes, NewEntry};
+use crate::totp;
 use crate::users::{self, ProvenBy, User};
 
 /// Back to the application, with a code.
@@ -75,6 +76,8 @@ pub(super) struct Made {
     pub(super) joined: EventId,
     /// Whether new passkeys are offered after a login by mail.
     pub(super) offers_passkey: bool,
+    /// Whether authenticator apps are asked.
+    pub(super) asks_totp: bool,
 }
 
 impl Made {
@@ -107,6 +110,7 @@ impl Made {
             creation,
             signed_up,
             joined,
+            asks_totp: core.totp_at_login,
             offers_passkey: webauthn
                 .is_some_and(|connection| connection.enabled && connection.config.enable_auto_registration),
         })
@@ -130,6 +134,10 @@ pub(super) async fn enter(
         return refuse_somebody_else(tx, made, request, from).await;
     }
     let proof = request.proof.clone().ok_or_else(|| broken("nothing is proven"))?;
+    // Every way into a session passes here. Most have been asked right after the first factor, before they learn anything.
+    if lacks_second_factor(tx, made.asks_totp, &proof, &user).await? {
+        return ask_second_factor(tx, made, request, from, &user).await;
+    }
     let fresh = proof.method != Method::Session;
     if fresh {
         let by = proof.connection.and_then(|connection| match proof.method {
@@ -168,6 +176,30 @@ pub(super) async fn enter(
         ask_or_finish(tx, environment, made, request, from, &entered).await?
     };
     Ok(Outcome { step, ..with_session(&made.entry, entered) })
+}
+
+/// Whether the user has an authenticator app that this login has not asked. A live session has been through that once.
+pub(super) async fn lacks_second_factor(tx: &mut Tx, is_asked: bool, proof: &Proof, user: &User) -> Result<bool> {
+    if !is_asked || proof.two_factors == Some(user.id) || proof.method == Method::Session {
+        return Ok(false);
+    }
+    totp::is_enabled(tx, user.environment, user.id).await
+}
+
+/// Stops at the second factor.
+pub(super) async fn ask_second_factor(
+    tx: &mut Tx,
+    made: &Made,
+    mut request: AuthRequest,
+    from: Stage,
+    user: &User,
+) -> Result<Outcome> {
+    request.stage = Stage::SecondFactor;
+    request.user = Some(user.id);
+    if !advance(tx, &request, from, made.now).await? {
+        return Err(late());
+    }
+    Ok(Outcome::of(Step::Page(Stage::SecondFactor)))
 }
 
 /// Ends a login in which somebody else has signed in than the application expects. No session comes of it, and the one of the browser stays.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::complete::{self, Made, Outcome, after_offer, late, pass_on, settled};
 use super::organizations::after_proof;
 use super::store::{self, BrowserSecret, advance};
-use super::{AuthRequest, Intent, Method, Problem, Proof, Stage, Step, Visitor};
+use super::{AuthRequest, Intent, Method, Problem, Proof, Stage, Step, Visitor, broken};
 use crate::core::Core;
 use crate::environments::{AuthenticationMode, Environment};
 use crate::error::{Error, Kind, Result};
@@ -14,7 +14,7 @@ use crate::organizations::share;
 use crate::passwordless::{self, Begin, Purpose, Refusal};
 use crate::seal::Secret;
 use crate::users::{self, Identity};
-use crate::{memberships, passkeys};
+use crate::{memberships, passkeys, totp};
 
 /// Longest address that the page takes (`DiscoveryRequest.email`).
 const LONGEST: usize = 100;
@@ -117,7 +117,8 @@ pub async fn submit_code(
     proven_by_mail(core, environment, request, outcome, None, visitor, current).await
 }
 
-/// [`submit_code`] for a page that cannot take a cookie: the login stops where the organization is chosen.
+/// [`submit_code`] for a page that cannot take a cookie: the login stops where the second factor is asked for,
+/// or the organization is chosen.
 pub async fn submit_code_and_hold(
     core: &Arc<Core>,
     environment: &Arc<Environment>,
@@ -133,8 +134,9 @@ pub async fn submit_code_and_hold(
     };
     let connection = crate::connections::passwordless(core, environment.id).await?.map(|connection| connection.id);
     let now = core.clock.now();
-    let proof = Proof { method: Method::Passwordless, connection, email: users::key_of(&proven.email), at: now };
-    let seen = request.clone();
+    let email = users::key_of(&proven.email);
+    let proof = Proof { method: Method::Passwordless, connection, email, at: now, two_factors: None };
+    let (seen, asks_totp) = (request.clone(), core.totp_at_login);
     let outcome = core
         .db
         .write_for(share(environment.id), async move |tx| {
@@ -142,10 +144,16 @@ pub async fn submit_code_and_hold(
             let from = request.stage;
             request.proof = Some(proof.clone());
             request.stage = Stage::Choose;
+            if let Some(user) = users::load_by_email(tx, request.environment, &proof.email).await?
+                && complete::lacks_second_factor(tx, asks_totp, &proof, &user).await?
+            {
+                request.stage = Stage::SecondFactor;
+                request.user = Some(user.id);
+            }
             if !advance(tx, &request, from, now).await? {
                 return Err(late());
             }
-            Ok(Outcome::of(Step::Page(Stage::Choose)))
+            Ok(Outcome::of(Step::Page(request.stage)))
         })
         .await;
     settled(core, outcome)
@@ -203,8 +211,8 @@ async fn proven_by_mail(
         Err(problem) => return Ok(Outcome::of(Step::Problem(problem))),
     };
     let connection = crate::connections::passwordless(core, environment.id).await?.map(|connection| connection.id);
-    let proof =
-        Proof { method: Method::Passwordless, connection, email: users::key_of(&proven.email), at: core.clock.now() };
+    let (email, at) = (users::key_of(&proven.email), core.clock.now());
+    let proof = Proof { method: Method::Passwordless, connection, email, at, two_factors: None };
     prove(core, environment, request, proof, taken_over, visitor, current).await
 }
 
@@ -249,8 +257,9 @@ pub async fn submit_passkey(
             if from > Stage::Verify {
                 return Err(late());
             }
-            let user = match passkeys::redeem(tx, env.id, token.expose(), made.now).await? {
-                Some(user) => users::load(tx, env.id, &Identity::Id(user)).await?,
+            let redeemed = passkeys::redeem(tx, env.id, token.expose(), made.now).await?;
+            let user = match &redeemed {
+                Some(redeemed) => users::load(tx, env.id, &Identity::Id(redeemed.user)).await?,
                 None => None,
             };
             // A passkey lets nobody in who belongs nowhere; a mail may still make them an organization of their own.
@@ -264,7 +273,47 @@ pub async fn submit_passkey(
                 connection: Some(connection.id),
                 email: users::key_of(&user.email),
                 at: made.now,
+                two_factors: redeemed.filter(|redeemed| redeemed.user_verified).map(|redeemed| redeemed.user),
             });
+            after_proof(tx, &env, &made, request, from, current).await
+        })
+        .await;
+    settled(core, outcome)
+}
+
+/// Proves the second factor by a code of the user's authenticator app, or by one of their backup codes.
+pub async fn submit_totp(
+    core: &Arc<Core>,
+    environment: &Arc<Environment>,
+    request: &AuthRequest,
+    typed: &str,
+    visitor: &Visitor,
+    current: Option<SessionId>,
+) -> Result<Outcome> {
+    let problem = |problem: Problem| Ok(Outcome::of(Step::Problem(problem)));
+    let Some(user) = request.user.filter(|_| request.stage == Stage::SecondFactor) else {
+        return problem(Problem::Gone);
+    };
+    // Taking the code is a transaction of its own: whatever becomes of the login, no other one gets in by it.
+    let is_right = match totp::verify(core, environment.id, totp::Target::User(user), typed).await {
+        Ok(is_right) => is_right,
+        Err(error) if error.kind() == Kind::ResourceExhausted => return problem(Problem::TotpLocked),
+        // The app was given up meanwhile. What there is to ask for then, the login looks at itself.
+        Err(error) if error.kind() == Kind::NotFound => false,
+        Err(error) => return Err(error),
+    };
+    let made = Arc::new(Made::new(core, environment, visitor, Some("")).await?);
+    let (env, seen) = (Arc::clone(environment), request.clone());
+    let outcome = core
+        .db
+        .write_for(share(environment.id), async move |tx| {
+            let mut request = complete::current(tx, &seen, made.now).await?;
+            let from = request.stage;
+            let proof = request.proof.as_mut().ok_or_else(|| broken("nothing is proven"))?;
+            proof.two_factors = is_right.then_some(user);
+            if !is_right && totp::is_enabled(tx, env.id, user).await? {
+                return Ok(Outcome::of(Step::Problem(Problem::WrongCode)));
+            }
             after_proof(tx, &env, &made, request, from, current).await
         })
         .await;

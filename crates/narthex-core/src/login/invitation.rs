@@ -17,6 +17,7 @@ use crate::memberships::{self, Membership, Status};
 use crate::organizations::{self, Organization, share};
 use crate::seal::sha256;
 use crate::sessions::{self, Entry, Lifetimes, NewEntry};
+use crate::totp;
 use crate::users::{self, Identity, User};
 
 /// Longest secret of a link that is looked at.
@@ -39,7 +40,7 @@ pub struct Accepted {
     pub organization: Organization,
     /// Where the application begins a login, if it says so.
     pub continue_at: Option<String>,
-    /// For the browser: the next login needs no page.
+    /// For the browser: the next login needs no page. None where the invited user has an authenticator app that must be asked first.
     pub cookie: Option<SessionCookie>,
 }
 
@@ -59,7 +60,7 @@ pub async fn peek_invitation(core: &Core, environment: EnvId, secret: &str) -> R
         .await
 }
 
-/// Makes the invited user a member and signs them in. `None` for a link that is not good, or no longer.
+/// Makes the invited user a member and signs them in, as far as a proven mailbox is enough for that. `None` for a link that is not good, or no longer.
 pub async fn accept_invitation(
     core: &Arc<Core>,
     environment: &Arc<Environment>,
@@ -70,6 +71,7 @@ pub async fn accept_invitation(
     let Some(hash) = hash(secret) else { return Ok(None) };
     let entry = Arc::new(NewEntry::new(core, visitor.device.clone()));
     let (joined, env, new) = (EventId::new(&core.ids), Arc::clone(environment), Arc::clone(&entry));
+    let asks_totp = core.totp_at_login;
     let accepted = core
         .db
         .write_for(share(environment.id), async move |tx| {
@@ -79,6 +81,10 @@ pub async fn accept_invitation(
             };
             users::set_email_verified(tx, &mut user, now).await?;
             memberships::accept(tx, &organization, &user, membership, joined, now).await?;
+            // A mailbox is one factor: whoever has set up a second is a member now, and signs in by both.
+            if asks_totp && totp::is_enabled(tx, env.id, user.id).await? {
+                return Ok(Some((organization, None)));
+            }
             users::record_login(tx, &mut user, None, now).await?;
             let entered = sessions::enter(
                 tx,
@@ -95,11 +101,11 @@ pub async fn accept_invitation(
             )
             .await?
             .ok_or_else(|| Error::internal("a proven user has entered no session"))?;
-            Ok::<_, Error>(Some((organization, entered)))
+            Ok::<_, Error>(Some((organization, Some(entered))))
         })
         .await?;
     let Some((organization, entered)) = accepted else { return Ok(None) };
-    let cookie = with_session(&entry, entered).applied(core).cookie;
+    let cookie = entered.and_then(|entered| with_session(&entry, entered).applied(core).cookie);
     let default = clients::default_application(core, environment.id).await?;
     let value_of = |name: &str| super::placeholder(&organization, name);
     let continue_at = default

@@ -26,6 +26,7 @@ pub use consent::{ConsentView, Consented, consent_view, deny, grant_consent};
 pub use errors::{AuthError, keep_error, kept_error};
 pub use identify::{
     follow_link, peek_link, resend, resume, submit_code, submit_code_and_hold, submit_email, submit_passkey,
+    submit_totp,
 };
 pub use invitation::{Accepted, Invite, accept_invitation, peek_invitation};
 pub use operator::{OPERATOR_PAGE, OperatorEntered, enter_by_operator_link, prepare_operators};
@@ -42,21 +43,23 @@ use crate::error::Error;
 use crate::ids::{AuthRequestId, ConnectionId, EnvId, OrganizationId, SessionId, UserId};
 use crate::sessions::Device;
 
-/// Where a login stands.
+/// Where a login stands, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stage {
     /// Nobody has said who they are.
-    Identify = 1,
+    Identify,
     /// An address waits to be proven.
-    Verify = 2,
+    Verify,
+    /// The user is known, and has an authenticator app that has not been asked.
+    SecondFactor,
     /// The user is known; the organization is not.
-    Choose = 3,
+    Choose,
     /// User and organization are known and a session is open; the user is offered a passkey.
-    Offer = 4,
+    Offer,
     /// User and organization are known; the user has to consent.
-    Consent = 5,
+    Consent,
     /// There is a code, or a refusal.
-    Finished = 6,
+    Finished,
 }
 
 /// What has been proven, and how.
@@ -70,6 +73,10 @@ pub struct Proof {
     pub email: String,
     /// When.
     pub at: Timestamp,
+    /// Who has proven two factors: by a code of their authenticator app as well, or by a passkey that has verified its user, which is two by
+    /// itself.
+    #[serde(default)]
+    pub two_factors: Option<UserId>,
 }
 
 /// How somebody proved who they are.
@@ -154,6 +161,8 @@ pub enum Problem {
     ExpiredCode,
     /// Too many wrong codes: start again.
     Locked,
+    /// Too many wrong codes of the authenticator app: wait.
+    TotpLocked,
     /// The link must be opened in the browser that asked for it.
     OtherBrowser,
     /// The passkey was not accepted.

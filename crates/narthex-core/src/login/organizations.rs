@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use narthex_db::{Tx, p};
 
-use super::complete::{self, Made, Outcome, enter, late, refuse_somebody_else, settled};
+use super::complete::{
+    self, Made, Outcome, ask_second_factor, enter, lacks_second_factor, late, refuse_somebody_else, settled,
+};
 use super::store::advance;
 use super::{AuthRequest, Authorize, Problem, Proof, Stage, Step, Visitor, broken};
 use crate::clock::Timestamp;
@@ -437,6 +439,11 @@ pub(super) async fn after_proof(
     let user = users::load_by_email(tx, environment.id, &email).await?;
     if !request.authorize.admits_user(user.as_ref().map(|user| user.id)) {
         return refuse_somebody_else(tx, made, request, from).await;
+    }
+    if let Some(user) = &user
+        && lacks_second_factor(tx, made.asks_totp, proven(&request)?, user).await?
+    {
+        return ask_second_factor(tx, made, request, from, user).await;
     }
     let memberships = match &user {
         Some(user) => memberships::of_user(tx, user).await?,

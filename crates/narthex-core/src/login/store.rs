@@ -66,17 +66,32 @@ impl FromRow for AuthRequest {
     }
 }
 
+/// What the rows call the stages. The numbers stay what they are, whatever comes in between.
+const STAGES: [(Stage, i32); 7] = [
+    (Stage::Identify, 1),
+    (Stage::Verify, 2),
+    (Stage::SecondFactor, 7),
+    (Stage::Choose, 3),
+    (Stage::Offer, 4),
+    (Stage::Consent, 5),
+    (Stage::Finished, 6),
+];
+
 fn stage(number: i32) -> Option<Stage> {
-    [Stage::Identify, Stage::Verify, Stage::Choose, Stage::Offer, Stage::Consent, Stage::Finished]
-        .into_iter()
-        .find(|&stage| stage as i32 == number)
+    STAGES.into_iter().find(|&(_, known)| known == number).map(|(stage, _)| stage)
+}
+
+impl Stage {
+    fn number(self) -> i32 {
+        STAGES[self as usize].1
+    }
 }
 
 /// A login that is still under way, if `secret` is that of its browser.
 pub async fn load(core: &Core, environment: EnvId, id: AuthRequestId, secret: &str) -> Result<Option<AuthRequest>> {
     let now = core.clock.now();
     let mut reader = core.db.reader().await?;
-    let sql = "SELECT browser_hash FROM auth_requests WHERE id = $1 AND environment_id = $2 AND expires_at > $3 AND stage < 6";
+    let sql = "SELECT browser_hash FROM auth_requests WHERE id = $1 AND environment_id = $2 AND expires_at > $3 AND stage <> 6";
     let found: Option<(Vec<u8>,)> = reader.opt(sql, &p![id, environment, now]).await?;
     let Some((hash,)) = found else { return Ok(None) };
     if constant_time::verify_slices_are_equal(&hash, &sha256(secret.as_bytes())).is_err() {
@@ -93,7 +108,7 @@ pub(super) async fn find(
     now: Timestamp,
 ) -> Result<Option<AuthRequest>> {
     let sql = format!(
-        "SELECT {COLUMNS} FROM auth_requests WHERE id = $1 AND environment_id = $2 AND expires_at > $3 AND stage < 6"
+        "SELECT {COLUMNS} FROM auth_requests WHERE id = $1 AND environment_id = $2 AND expires_at > $3 AND stage <> 6"
     );
     Ok(tx.opt(&sql, &p![id, environment, now]).await?)
 }
@@ -110,7 +125,7 @@ pub(super) async fn insert(tx: &mut Tx, request: &AuthRequest, browser_hash: [u8
             &request.authorize.client_id,
             serde_json::to_string(&request.authorize).map_err(Error::internal)?,
             request.intent as i32,
-            request.stage as i32,
+            request.stage.number(),
             &request.email,
             &request.challenge,
             proof(request)?,
@@ -142,8 +157,8 @@ pub(super) async fn rebind(tx: &mut Tx, request: &AuthRequest, browser_hash: [u8
 /// Writes where a login stands now, if it still stands at `from`; whether it did.
 pub(super) async fn advance(tx: &mut Tx, request: &AuthRequest, from: Stage, now: Timestamp) -> Result<bool> {
     if request.stage < from {
-        // Back to the start is the one way back.
-        if request.stage != Stage::Identify {
+        // Back to the start is a way back, and to a second factor that was set up meanwhile.
+        if !matches!(request.stage, Stage::Identify | Stage::SecondFactor) {
             return Err(broken("a stage that lies behind"));
         }
     }
@@ -155,9 +170,9 @@ pub(super) async fn advance(tx: &mut Tx, request: &AuthRequest, from: Stage, now
             &p![
                 request.id,
                 request.environment,
-                from as i32,
+                from.number(),
                 request.intent as i32,
-                request.stage as i32,
+                request.stage.number(),
                 &request.email,
                 &request.challenge,
                 proof(request)?,
@@ -195,6 +210,6 @@ pub struct Trace {
 /// Who asked for a login, and what became of it.
 pub async fn begun_by(core: &Core, environment: EnvId, id: AuthRequestId) -> Result<Option<Trace>> {
     let sql = "SELECT client_id, created_at, stage FROM auth_requests WHERE id = $1 AND environment_id = $2";
-    let found: Option<(String, Timestamp, i64)> = core.db.reader().await?.opt(sql, &p![id, environment]).await?;
-    Ok(found.map(|(client_id, at, stage)| Trace { client_id, at, has_moved: stage != Stage::Identify as i64 }))
+    let found: Option<(String, Timestamp, i32)> = core.db.reader().await?.opt(sql, &p![id, environment]).await?;
+    Ok(found.map(|(client_id, at, stage)| Trace { client_id, at, has_moved: stage != Stage::Identify.number() }))
 }

@@ -114,7 +114,7 @@ pub async fn finish_authentication(core: &Core, environment: &Environment, given
     let asserted = webauthn::assert(&assertion, &key, &passkey.rp_id, &party, challenge.must_verify_user)
         .map_err(|flaw| flawed(flaw, "response."))?;
 
-    let token = Secret::new(core.random.base62(LENGTH));
+    let token = Secret::new(core.random.base62(LENGTH) + mark(asserted.flags.user_verified));
     let proof = Proof { hash: sha256(token.expose().as_bytes()), passkey: passkey.id, user: passkey.user };
     let (id, now, challenge) = (environment.id, core.clock.now(), Arc::new(challenge));
     let outcome = core
@@ -206,11 +206,26 @@ impl Proof {
 
 /// Takes what a passkey has proven: whom it belongs to. Within the transaction of the login that it belongs to, once. None if the token is
 /// unknown, was taken before or is too old.
-pub async fn redeem(tx: &mut Tx, environment: EnvId, session_token: &str, now: Timestamp) -> Result<Option<UserId>> {
+pub async fn redeem(tx: &mut Tx, environment: EnvId, session_token: &str, now: Timestamp) -> Result<Option<Redeemed>> {
     let hash = sha256(session_token.as_bytes());
     let sql = "DELETE FROM passkey_proofs WHERE hash = $1 AND environment_id = $2 RETURNING user_id, expires_at";
     let taken: Option<(UserId, Timestamp)> = tx.opt(sql, &p![hash, environment]).await?;
-    Ok(taken.filter(|(_, expires_at)| now < *expires_at).map(|(user, _)| user))
+    let user_verified = session_token.ends_with(mark(true));
+    Ok(taken.filter(|(_, expires_at)| now < *expires_at).map(|(user, _)| Redeemed { user, user_verified }))
+}
+
+/// What a token that [`finish_authentication`] gave stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Redeemed {
+    /// Who was there.
+    pub user: UserId,
+    /// Whether the authenticator has made sure of that, by a finger, a face or a PIN (WebAuthn §6.1, UV).
+    pub user_verified: bool,
+}
+
+/// Ends a token: the row is found by the hash of all of it, so nobody can give a token the other end.
+const fn mark(user_verified: bool) -> &'static str {
+    if user_verified { ".uv" } else { ".up" }
 }
 
 /// No passkey of the environment's: the page may tell the authenticator so (WebAuthn §5.1.10).

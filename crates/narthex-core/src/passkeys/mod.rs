@@ -9,7 +9,7 @@ mod settings;
 mod store;
 pub mod webauthn;
 
-pub use authenticate::{Assertion, Begun, Proven, begin_authentication, finish_authentication, redeem};
+pub use authenticate::{Assertion, Begun, Proven, Redeemed, begin_authentication, finish_authentication, redeem};
 pub use manage::{delete, list, rename};
 pub use register::{MOST, NewPasskey, begin_registration, finish_registration};
 pub use settings::{Settings, related_origins, rp_id, settings};

@@ -1,12 +1,12 @@
-//! Authenticator apps as a second factor that an application asks for: registered, enabled by a first code, verified, disabled. Hosted
-//! sign-in has no part in it.
+//! Authenticator apps as a second factor: registered, enabled by a first code, verified, disabled by an application. Hosted sign-in asks
+//! them too where the operator says so (docs/decisions/0074).
 
 mod code;
 mod store;
 mod uri;
 mod verify;
 
-pub(crate) use store::purge_of_user;
+pub(crate) use store::{is_enabled, purge_of_user};
 pub use verify::{Target, disable, enable, verify};
 
 use std::sync::Arc;

@@ -108,6 +108,11 @@ pub(super) async fn of_user(tx: &mut Tx, environment: EnvId, user: UserId) -> Re
     Ok(tx.opt(sql, &p![user, environment]).await?)
 }
 
+/// Whether a user has an app that codes are taken from.
+pub(crate) async fn is_enabled(tx: &mut Tx, environment: EnvId, user: UserId) -> Result<bool> {
+    Ok(of_user(tx, environment, user).await?.is_some_and(|found| found.enabled_at.is_some()))
+}
+
 /// A code of this step was taken: it and those before count no more.
 pub(super) async fn take_step(tx: &mut Tx, id: TotpRegistrationId, step: i64) -> Result<()> {
     tx.execute("UPDATE totp_registrations SET last_step = $2 WHERE id = $1", &p![id, step]).await?;

@@ -86,7 +86,7 @@ async fn redeem(core: &Arc<Core>, f: &People, token: &str) -> Option<UserId> {
     let (environment, now, token) = (f.env(), core.clock.now(), token.to_owned());
     let redeemed: Result<_, Error> =
         core.db.write(async move |tx| passkeys::redeem(tx, environment, &token, now).await).await;
-    redeemed.expect("no failure")
+    redeemed.expect("no failure").map(|redeemed: passkeys::Redeemed| redeemed.user)
 }
 
 #[track_caller]

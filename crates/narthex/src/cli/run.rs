@@ -20,6 +20,7 @@ pub(super) async fn dev(dev: Dev) -> Result<Exit, Failure> {
         database_url: dev.database_url,
         seed: dev.seed,
         limits: dev_limits(&settings)?,
+        totp_at_login: settings.boolean("login.totp"),
     };
     let mut signals = Signals::new()?;
     let running = App::start(AppOptions::new(Mode::Dev(options))).await?;

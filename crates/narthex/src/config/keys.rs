@@ -65,6 +65,12 @@ pub static KEYS: &[Key] = &[
     key("log.format", Type::OneOf(&["json", "pretty"]), "json", "one JSON object per line, or text for people"),
     key("log.level", Type::Text, "info", "`info`, or directives such as `info,narthex_db=debug`"),
     key(
+        "login.totp",
+        Type::Bool,
+        "false",
+        "`true`: a login by code or link asks users with an enabled authenticator app for a code of it, too",
+    ),
+    key(
         "mail.from_email",
         Type::Text,
         "",

@@ -138,6 +138,8 @@ pub struct Config {
     pub seed_file: Option<PathBuf>,
     /// Rate limits.
     pub limits: LimitsConfig,
+    /// Whether a login asks users with an authenticator app for a code of it.
+    pub totp_at_login: bool,
     /// Mail server of the installation.
     pub mail: Option<MailConfig>,
     /// Log format.
@@ -199,6 +201,7 @@ impl Config {
             database_url,
             seed_file: settings.path("seed.file"),
             limits: limits(settings)?,
+            totp_at_login: settings.boolean("login.totp"),
             mail: mail(settings)?,
             log_format: if settings.text("log.format") == "pretty" { LogFormat::Pretty } else { LogFormat::Json },
             log_level: settings.text("log.level").to_owned(),

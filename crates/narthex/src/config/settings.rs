@@ -225,6 +225,11 @@ impl Settings {
         duration(self.text(name)).map_err(|problem| self.wrong(name, &problem))
     }
 
+    /// `true` or `false`.
+    pub fn boolean(&self, name: &str) -> bool {
+        self.text(name) == "true"
+    }
+
     /// A number.
     pub fn integer(&self, name: &str) -> Result<u32, Failure> {
         self.text(name).parse().map_err(|_| self.wrong(name, "must be a whole number, not negative"))

@@ -60,6 +60,7 @@ pub const fn say(problem: Problem) -> &'static str {
         Problem::WrongCode => "The code is not right. Check it and try again.",
         Problem::ExpiredCode => "The code has expired. Ask for a new one.",
         Problem::Locked => "Too many wrong codes. Start again.",
+        Problem::TotpLocked => "Too many wrong codes. Wait ten minutes, then try again.",
         Problem::OtherBrowser => "Open the link in the browser where you started.",
         Problem::PasskeyRefused => "The passkey was not accepted. Try again or use your email address.",
         Problem::NoSeat => "The organization has no room for another member. Ask its administrator.",
@@ -132,6 +133,7 @@ pub async fn stage(visit: &Visit, login: &AuthRequest, csrf: &Csrf, shown: Shown
     match login.stage {
         Stage::Identify => identify(visit, login, csrf, login.intent, "", shown.problem).await,
         Stage::Verify => verify(visit, login, csrf, shown).await,
+        Stage::SecondFactor => totp(visit, login, csrf, false, shown.problem).await,
         Stage::Choose => choose(visit, login, csrf, shown.problem).await,
         Stage::Offer => offer(visit, login, csrf).await,
         Stage::Consent => consent(visit, login, csrf).await,
@@ -180,6 +182,23 @@ async fn verify(visit: &Visit, login: &AuthRequest, csrf: &Csrf, shown: Shown) -
         }
         .render(),
     })
+}
+
+/// The page for a code of the authenticator app, or for a recovery code.
+pub async fn totp(
+    visit: &Visit,
+    login: &AuthRequest,
+    csrf: &Csrf,
+    recovery: bool,
+    problem: Option<Problem>,
+) -> Result<Response<Body>> {
+    let look = look(&visit.state, &visit.environment, login.authorize.organization).await?;
+    let locales = login.authorize.ui_locales.as_deref();
+    let frame = visit.frame(&look, locales, csrf.text(), Some(&login.authorize.redirect_uri));
+    let (app, backup) = (address("totp", login.id), address("recovery", login.id));
+    let (action, other) = if recovery { (&backup, &app) } else { (&app, &backup) };
+    let locked = problem == Some(Problem::TotpLocked);
+    Ok(pages::EnterTotp { frame, action, other, recovery, problem: problem.map(say), locked }.render())
 }
 
 async fn choose(visit: &Visit, login: &AuthRequest, csrf: &Csrf, problem: Option<Problem>) -> Result<Response<Body>> {

@@ -24,6 +24,7 @@ pub fn page_of(login: &AuthRequest, stage: Stage) -> String {
         (Stage::Identify, Intent::SignUp) => "signup",
         (Stage::Identify, Intent::SignIn) => "login",
         (Stage::Verify, _) => "verify",
+        (Stage::SecondFactor, _) => "totp",
         (Stage::Choose, _) => "organizations",
         (Stage::Offer, _) => "passkey",
         (Stage::Consent | Stage::Finished, _) => "consent",
@@ -50,6 +51,8 @@ pub async fn serve(visit: &Visit) -> Result<Response<Body>> {
             | "resend"
             | "poll"
             | "passkey-login"
+            | "totp"
+            | "recovery"
             | "organizations"
             | "join"
             | "logout"
@@ -76,6 +79,7 @@ pub async fn serve(visit: &Visit) -> Result<Response<Body>> {
             let intent = if page == "signup" { Intent::SignUp } else { Intent::SignIn };
             draw::identify(visit, &login, &csrf, intent, "", None).await
         }
+        "recovery" if login.stage == Stage::SecondFactor => draw::totp(visit, &login, &csrf, true, None).await,
         "organization" if login.stage == Stage::Choose => draw::create(visit, &login, &csrf, "", None).await,
         _ if page_of(&login, login.stage) == address(page, login.id) => {
             draw::stage(visit, &login, &csrf, Shown::new()).await
@@ -112,6 +116,14 @@ async fn take(visit: &Visit, page: &str, login: AuthRequest, csrf: &Csrf) -> Res
             let outcome = login::submit_passkey(core, environment, &login, token, &visit.visitor, current).await?;
             if let Step::Problem(problem) = outcome.step {
                 return draw::identify(visit, &login, csrf, Intent::SignIn, "", Some(problem)).await;
+            }
+            outcome
+        }
+        "totp" | "recovery" => {
+            let code = visit.field("code");
+            let outcome = login::submit_totp(core, environment, &login, code, &visit.visitor, current).await?;
+            if let Step::Problem(problem @ (Problem::WrongCode | Problem::TotpLocked)) = outcome.step {
+                return draw::totp(visit, &login, csrf, page == "recovery", Some(problem)).await;
             }
             outcome
         }

@@ -12,7 +12,7 @@ use super::{
 use crate::reply::Body;
 
 /// The pages, by name.
-pub const NAMES: [&str; 33] = [
+pub const NAMES: [&str; 36] = [
     "sign-in",
     "sign-in-every-way",
     "sign-in-problem",
@@ -28,6 +28,9 @@ pub const NAMES: [&str; 33] = [
     "confirm-link",
     "continued-elsewhere",
     "enter-totp",
+    "enter-totp-problem",
+    "enter-recovery-code",
+    "enter-recovery-code-locked",
     "choose-organization",
     "choose-organization-problem",
     "create-organization",
@@ -124,6 +127,7 @@ pub fn page(name: &str, look: &Look, words: &Words<'_>) -> Option<Response<Body>
         resend_after: 30,
         poll: None,
     };
+    let totp = |recovery, problem| EnterTotp { frame, action: at, other: at, recovery, problem, locked: false };
     let sign_in = |methods| SignIn { frame, action: at, email: "", problem: None, methods, sign_up: Some(at) };
     let chooser = |problem| ChooseOrganization {
         frame,
@@ -223,7 +227,10 @@ pub fn page(name: &str, look: &Look, words: &Words<'_>) -> Option<Response<Body>
         }
         "confirm-link" => ConfirmLink { frame, action: at, email }.render(),
         "continued-elsewhere" => ContinuedElsewhere { frame }.render(),
-        "enter-totp" => EnterTotp { frame, action: at, problem: None }.render(),
+        "enter-totp" => totp(false, None).render(),
+        "enter-totp-problem" => totp(false, Some(sentence)).render(),
+        "enter-recovery-code" => totp(true, None).render(),
+        "enter-recovery-code-locked" => EnterTotp { locked: true, ..totp(true, Some(sentence)) }.render(),
         "choose-organization" => chooser(None).render(),
         "choose-organization-problem" => {
             ChooseOrganization { yours: Vec::new(), invited: Vec::new(), create: None, ..chooser(Some(sentence)) }

@@ -1,5 +1,7 @@
 //! Proving who one is: login, sign-up, codes and links.
 
+use http::StatusCode;
+
 use super::{Frame, Page, fill};
 
 /// A company that people can log in with.
@@ -269,7 +271,7 @@ pub struct ContinuedElsewhere<'a> {
     pub frame: Frame<'a>,
 }
 
-/// Entry of an authenticator app's code. Posts `code` to `action`.
+/// Entry of an authenticator app's code, or of a recovery code in its place. Posts `code` to `action`.
 #[derive(Debug, askama::Template)]
 #[template(path = "enter_totp.html")]
 pub struct EnterTotp<'a> {
@@ -277,8 +279,30 @@ pub struct EnterTotp<'a> {
     pub frame: Frame<'a>,
     /// Form target.
     pub action: &'a str,
+    /// The page for the other kind of code.
+    pub other: &'a str,
+    /// Whether a recovery code is asked for.
+    pub recovery: bool,
     /// What was wrong with the last try.
     pub problem: Option<&'a str>,
+    /// Whether there were too many tries: the next ones are not even looked at for a while.
+    pub locked: bool,
+}
+
+impl EnterTotp<'_> {
+    fn heading(&self) -> &'static str {
+        if self.recovery { self.frame.texts.recovery_title } else { self.frame.texts.authenticator_title }
+    }
+}
+
+impl Page for EnterTotp<'_> {
+    fn frame(&self) -> &Frame<'_> {
+        &self.frame
+    }
+
+    fn status(&self) -> StatusCode {
+        if self.locked { StatusCode::TOO_MANY_REQUESTS } else { StatusCode::OK }
+    }
 }
 
 macro_rules! pages {
@@ -290,4 +314,4 @@ macro_rules! pages {
         }
     )*};
 }
-pages!(SignIn SignUp EnterCode LinkSent ConfirmLink ContinuedElsewhere EnterTotp);
+pages!(SignIn SignUp EnterCode LinkSent ConfirmLink ContinuedElsewhere);

@@ -53,6 +53,11 @@ pub struct Texts {
     pub elsewhere: &'static str,
     pub authenticator_title: &'static str,
     pub authenticator: &'static str,
+    pub use_authenticator: &'static str,
+    pub recovery_title: &'static str,
+    pub recovery: &'static str,
+    pub recovery_code: &'static str,
+    pub use_recovery_code: &'static str,
 
     pub choose_organization: &'static str,
     pub your_organizations: &'static str,
@@ -234,6 +239,11 @@ static ENGLISH: Texts = Texts {
     elsewhere: "The link was opened in another window or browser, and the login went on there. You can close this page.",
     authenticator_title: "Enter your code",
     authenticator: "Open your authenticator app and enter the code that it shows.",
+    use_authenticator: "Use your authenticator app",
+    recovery_title: "Enter a recovery code",
+    recovery: "You got recovery codes when you set up your authenticator app. Each of them works once.",
+    recovery_code: "Recovery code",
+    use_recovery_code: "Use a recovery code",
 
     choose_organization: "Choose your {organization}",
     your_organizations: "Your {organizations}",

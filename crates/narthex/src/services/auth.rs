@@ -183,6 +183,8 @@ async fn state(core: Arc<Core>, context: Context, _: wire::GetAuthStateRequest) 
                 Some((Delivery::LinkOtp, _)) => AuthState::LinkSentOtpVerificationPending,
             }
         }
+        // The contract has no name for a second factor. "Go on" is what this one says: the hosted pages ask for it.
+        Stage::SecondFactor => AuthState::OtpVerified,
         Stage::Choose => {
             let choices = login::choices(&core, &context.environment, &login).await?;
             let none = choices.member.is_empty() && choices.invited.is_empty() && choices.suggested.is_empty();

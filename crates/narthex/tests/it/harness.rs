@@ -70,13 +70,22 @@ impl Harness {
 
     /// `narthex dev` on this engine; `None` if there is no PostgreSQL to run on.
     pub async fn start_on(engine: Engine) -> Option<Self> {
+        Self::start_on_with(engine, |_| {}).await
+    }
+
+    /// The same with other options.
+    pub async fn start_on_with(engine: Engine, adjust: impl FnOnce(&mut DevOptions)) -> Option<Self> {
         if engine == Engine::Sqlite {
-            return Some(Self::start().await);
+            return Some(Self::start_with(adjust).await);
         }
         narthex_db::testing::postgres_url()?;
         let database = Arc::new(TestDb::new(engine, &[]).await.expect("a PostgreSQL database"));
         let url = database.options().url.clone();
-        let mut harness = Self::start_with(move |dev| dev.database_url = Some(url)).await;
+        let set = move |dev: &mut DevOptions| {
+            dev.database_url = Some(url);
+            adjust(dev);
+        };
+        let mut harness = Self::start_with(set).await;
         harness.database = Some(database);
         Some(harness)
     }

@@ -43,6 +43,7 @@ mod sessions;
 mod signed_in;
 mod specifications;
 mod totp;
+mod totp_login;
 mod two_nodes;
 mod two_nodes_login;
 mod upgrade;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::roles::Client;
 
 /// The code that an app shows `later` steps from now.
-fn code(client: &Client, uri: &str, later: i64) -> String {
+pub fn code(client: &Client, uri: &str, later: i64) -> String {
     let (_, rest) = uri.split_once("?secret=").expect("a secret");
     let (secret, _) = rest.split_once("&issuer=").expect("an issuer");
     let (mut bits, mut count, mut bytes) = (0_u32, 0, Vec::new());
@@ -25,7 +25,7 @@ fn code(client: &Client, uri: &str, later: i64) -> String {
     format!("{:06}", (u32::from_be_bytes(part) & 0x7fff_ffff) % 1_000_000)
 }
 
-async fn register(client: &Client, body: Value) -> (String, String) {
+pub async fn register(client: &Client, body: Value) -> (String, String) {
     let made = client.ok(200, "POST", "/api/v1/totp/registration", Some(body)).await["totp_registration"].clone();
     let text = |key: &str| made[key].as_str().unwrap_or_else(|| panic!("{key} in {made}")).to_owned();
     assert!(made["create_time"].is_string() && made["update_time"].is_string(), "{made}");
