@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
+use narthex_db::Tx;
+
 use super::complete::{self, Made, Outcome, after_offer, late, pass_on, settled};
 use super::organizations::after_proof;
 use super::store::{self, BrowserSecret, advance};
 use super::{AuthRequest, Intent, Method, Problem, Proof, Stage, Step, Visitor, broken};
+use crate::clock::Timestamp;
 use crate::core::Core;
 use crate::environments::{AuthenticationMode, Environment};
 use crate::error::{Error, Kind, Result};
-use crate::ids::SessionId;
+use crate::ids::{ConnectionId, SessionId};
 use crate::organizations::share;
-use crate::passwordless::{self, Begin, Purpose, Refusal};
+use crate::passwordless::{self, Attempt, Begin, Purpose, Refusal};
 use crate::seal::Secret;
 use crate::users::{self, Identity};
 use crate::{memberships, passkeys, totp};
@@ -113,8 +116,8 @@ pub async fn submit_code(
     let Some(challenge) = request.challenge.as_deref().filter(|_| request.stage == Stage::Verify) else {
         return Ok(Outcome::of(Step::Problem(Problem::Gone)));
     };
-    let outcome = passwordless::verify_code(core, environment, challenge, typed).await?;
-    proven_by_mail(core, environment, request, outcome, None, visitor, current).await
+    let attempt = Attempt::by_code(core, environment, challenge, typed).await?;
+    prove(core, environment, request, attempt, None, visitor, current).await
 }
 
 /// [`submit_code`] for a page that cannot take a cookie: the login stops where the second factor is asked for,
@@ -128,21 +131,18 @@ pub async fn submit_code_and_hold(
     let Some(challenge) = request.challenge.as_deref().filter(|_| request.stage == Stage::Verify) else {
         return Ok(Outcome::of(Step::Problem(Problem::Gone)));
     };
-    let proven = match verified(request, passwordless::verify_code(core, environment, challenge, typed).await?) {
-        Ok(proven) => proven,
-        Err(problem) => return Ok(Outcome::of(Step::Problem(problem))),
-    };
+    let attempt = Arc::new(Attempt::by_code(core, environment, challenge, typed).await?);
     let connection = crate::connections::passwordless(core, environment.id).await?.map(|connection| connection.id);
-    let now = core.clock.now();
-    let email = users::key_of(&proven.email);
-    let proof = Proof { method: Method::Passwordless, connection, email, at: now, two_factors: None };
-    let (seen, asks_totp) = (request.clone(), core.totp_at_login);
+    let (seen, now, asks_totp) = (request.clone(), core.clock.now(), core.totp_at_login);
     let outcome = core
         .db
         .write_for(share(environment.id), async move |tx| {
+            let proof = match proof_of(tx, &seen, &attempt, connection, now).await? {
+                Ok(proof) => proof,
+                Err(problem) => return Ok(Outcome::of(Step::Problem(problem))),
+            };
             let mut request = complete::current(tx, &seen, now).await?;
             let from = request.stage;
-            request.proof = Some(proof.clone());
             request.stage = Stage::Choose;
             if let Some(user) = users::load_by_email(tx, request.environment, &proof.email).await?
                 && complete::lacks_second_factor(tx, asks_totp, &proof, &user).await?
@@ -150,6 +150,7 @@ pub async fn submit_code_and_hold(
                 request.stage = Stage::SecondFactor;
                 request.user = Some(user.id);
             }
+            request.proof = Some(proof);
             if !advance(tx, &request, from, now).await? {
                 return Err(late());
             }
@@ -184,9 +185,9 @@ pub async fn follow_link(
     if enforced && !own {
         return Ok(Outcome::of(Step::Problem(Problem::OtherBrowser)));
     }
-    let outcome = passwordless::verify_link(core, environment, token, link.challenge.as_deref()).await?;
+    let attempt = Attempt::by_link(core, environment, token, link.challenge.as_deref());
     let taken_over = (!own).then(|| new.hash());
-    proven_by_mail(core, environment, &link, outcome, taken_over, visitor, current).await
+    prove(core, environment, &link, attempt, taken_over, visitor, current).await
 }
 
 /// The login that a link belongs to, if it is still under way. Nothing is consumed.
@@ -197,32 +198,20 @@ pub async fn peek_link(core: &Arc<Core>, environment: &Environment, token: &str)
     Ok(found.filter(|request| request.stage == Stage::Verify))
 }
 
-async fn proven_by_mail(
-    core: &Arc<Core>,
-    environment: &Arc<Environment>,
+/// What an attempt proves for this login: codes and links belong to the one that they were sent for. It is a part of the step that it
+/// lets happen, so that a step that fails has used nothing up; a refusal is to be committed, since it counts.
+async fn proof_of(
+    tx: &mut Tx,
     request: &AuthRequest,
-    outcome: passwordless::Outcome,
-    taken_over: Option<[u8; 32]>,
-    visitor: &Visitor,
-    current: Option<SessionId>,
-) -> Result<Outcome> {
-    let proven = match verified(request, outcome) {
-        Ok(proven) => proven,
-        Err(problem) => return Ok(Outcome::of(Step::Problem(problem))),
-    };
-    let connection = crate::connections::passwordless(core, environment.id).await?.map(|connection| connection.id);
-    let (email, at) = (users::key_of(&proven.email), core.clock.now());
-    let proof = Proof { method: Method::Passwordless, connection, email, at, two_factors: None };
-    prove(core, environment, request, proof, taken_over, visitor, current).await
-}
-
-/// What was proven for this login: codes and links belong to the one that they were sent for.
-fn verified(
-    request: &AuthRequest,
-    outcome: passwordless::Outcome,
-) -> std::result::Result<passwordless::Verified, Problem> {
-    match outcome {
-        passwordless::Outcome::Verified(verified) if verified.auth_request == Some(request.id) => Ok(verified),
+    attempt: &Attempt,
+    connection: Option<ConnectionId>,
+    now: Timestamp,
+) -> Result<std::result::Result<Proof, Problem>> {
+    Ok(match attempt.take(tx).await? {
+        passwordless::Outcome::Verified(proven) if proven.auth_request == Some(request.id) => {
+            let email = users::key_of(&proven.email);
+            Ok(Proof { method: Method::Passwordless, connection, email, at: now, two_factors: None })
+        }
         passwordless::Outcome::Verified(_) => Err(Problem::ExpiredCode),
         passwordless::Outcome::Refused(refusal) => Err(match refusal {
             Refusal::WrongCode => Problem::WrongCode,
@@ -230,7 +219,7 @@ fn verified(
             Refusal::OtherBrowser => Problem::OtherBrowser,
             _ => Problem::ExpiredCode,
         }),
-    }
+    })
 }
 
 /// Proves the user by a passkey: `token` is what finishing its ceremony gave. Whatever is wrong, the page says the same.
@@ -324,19 +313,24 @@ async fn prove(
     core: &Arc<Core>,
     environment: &Arc<Environment>,
     request: &AuthRequest,
-    proof: Proof,
+    attempt: Attempt,
     taken_over: Option<[u8; 32]>,
     visitor: &Visitor,
     current: Option<SessionId>,
 ) -> Result<Outcome> {
     let made = Arc::new(Made::new(core, environment, visitor, Some("")).await?);
-    let (env, seen) = (Arc::clone(environment), request.clone());
+    let connection = crate::connections::passwordless(core, environment.id).await?.map(|connection| connection.id);
+    let (env, seen, attempt) = (Arc::clone(environment), request.clone(), Arc::new(attempt));
     let outcome = core
         .db
         .write_for(share(environment.id), async move |tx| {
+            let proof = match proof_of(tx, &seen, &attempt, connection, made.now).await? {
+                Ok(proof) => proof,
+                Err(problem) => return Ok(Outcome::of(Step::Problem(problem))),
+            };
             let mut request = complete::current(tx, &seen, made.now).await?;
             let from = request.stage;
-            request.proof = Some(proof.clone());
+            request.proof = Some(proof);
             if let Some(hash) = taken_over {
                 store::rebind(tx, &request, hash).await?;
             }

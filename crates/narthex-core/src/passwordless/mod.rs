@@ -13,6 +13,7 @@ mod verify;
 use std::collections::BTreeMap;
 
 pub use send::{begin, resend};
+pub(crate) use verify::Attempt;
 pub use verify::{describe, peek_link, verify_code, verify_link};
 
 pub use crate::connections::{CodeType, Delivery};

@@ -7,7 +7,9 @@ use std::time::Duration;
 use narthex_core::connections;
 use narthex_core::core::maintain;
 use narthex_core::events::Actor;
-use narthex_core::login::{self, AuthRequest, Begun, BrowserSecret, Failure, Intent, Params, Stage, Step, Visitor};
+use narthex_core::login::{
+    self, AuthRequest, Begun, BrowserSecret, Failure, Intent, Params, Problem, Stage, Step, Visitor,
+};
 use narthex_core::schema::Schema;
 use narthex_core::{Core, jobs, passkeys, sessions};
 use narthex_db::Engine;
@@ -166,6 +168,52 @@ narthex_db::on_each_engine! { &Schema::new().migrations();
         if let Some(pages) = pages {
             let now = live_pages(core).await;
             assert!(now <= pages + pages / 10, "{pages} pages, then {now}");
+        }
+    }
+
+    async fn mistake_5_pwo_02_a_step_that_fails_uses_no_code_or_link_up(db: TestDb) {
+        let login = login_on(db).await;
+        let (core, environment) = (login.f.core(), login.f.environment());
+        let known = connections::passwordless(core, login.f.env()).await.unwrap().expect("a connection");
+        let passwordless = connections::PasswordlessChange { delivery: Some(connections::Delivery::LinkOtp), ..Default::default() };
+        let change = connections::Change { passwordless: Some(passwordless), ..Default::default() };
+        connections::update(core, login.f.env(), known.id, None, change).await.expect("changed");
+        let run = async |sql: &'static str| {
+            core.db.write(async move |tx| tx.execute(sql, &[]).await).await.expect("a statement");
+        };
+        for by_link in [false, true] {
+            let (email, visitor) = ("p0@example.com", Visitor::default());
+            let request = send(&login, begin(&login, &login.app).await, email).await;
+            let mail = login.f.node.mails.last_to(email).expect("a mail");
+            let (otp, link) = (mail.otp.clone().expect("a code"), mail.link.clone().expect("a link"));
+            let token = link.rsplit('/').next().expect("a token");
+            let attempt = async || {
+                if by_link {
+                    let new = BrowserSecret::new(core);
+                    login::follow_link(core, environment, token, None, &new, &visitor, None).await
+                } else {
+                    login::submit_code(core, environment, &request, &otp, &visitor, None).await
+                }
+            };
+            // The application's code cannot be written, which is the last thing that the step does.
+            run("ALTER TABLE grants RENAME TO elsewhere").await;
+            attempt().await.map(|outcome| outcome.step).expect_err("no grant can be written");
+            if !by_link {
+                let wrong = login::submit_code(core, environment, &request, "000000", &visitor, None).await.expect("a step");
+                assert!(matches!(wrong.step, Step::Problem(Problem::WrongCode)), "{:?}", wrong.step);
+            }
+            run("ALTER TABLE elsewhere RENAME TO grants").await;
+            let (sessions, grants) =
+                (login.f.number("SELECT COUNT(*) FROM sessions").await, login.f.number("SELECT COUNT(*) FROM grants").await);
+            let outcome = attempt().await.expect("a step");
+            assert!(matches!(outcome.step, Step::Done(_)), "{by_link}: {:?}", outcome.step);
+            let again = attempt().await.expect("a step");
+            assert!(matches!(again.step, Step::Problem(Problem::ExpiredCode | Problem::Gone)), "once: {:?}", again.step);
+            assert_eq!(login.f.number("SELECT COUNT(*) FROM sessions").await - sessions, 1);
+            assert_eq!(login.f.number("SELECT COUNT(*) FROM grants").await - grants, 1);
+            let counted = "SELECT COUNT(*) FROM passwordless_requests WHERE wrong_codes <> '[]' AND used_at IS NOT NULL";
+            assert_eq!(login.f.number(counted).await, 1, "the wrong code stays counted");
+            core.clock.advance(Duration::from_secs(61));
         }
     }
 }
