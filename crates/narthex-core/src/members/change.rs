@@ -130,6 +130,7 @@ async fn keep_an_owner(tx: &mut Tx, member: &Member) -> Result<()> {
 /// allows; NOT_FOUND for a member or an environment of another workspace.
 pub async fn set_environment_role(
     core: &Core,
+    workspace: WorkspaceId,
     by: &Granter,
     id: MemberId,
     environment: EnvId,
@@ -137,7 +138,7 @@ pub async fn set_environment_role(
 ) -> Result<()> {
     by.check(role.name())?;
     let by = by.clone();
-    on_environment(core, id, environment, async move |tx, member| {
+    on_environment(core, workspace, id, environment, async move |tx, member| {
         by.check(member.role_in(environment).0)?;
         let sql = "INSERT INTO member_environment_roles (member_id, environment_id, role) VALUES ($1, $2, $3) \
                    ON CONFLICT (member_id, environment_id) DO UPDATE SET role = excluded.role";
@@ -147,10 +148,16 @@ pub async fn set_environment_role(
     .await
 }
 
-/// Takes such a role away again: the one in the workspace counts. Whoever may not give that one cannot bring it back.
-pub async fn clear_environment_role(core: &Core, by: &Granter, id: MemberId, environment: EnvId) -> Result<()> {
+/// Takes such a role away again: the one in the workspace counts. Whoever may not give that one cannot bring it back; NOT_FOUND as above.
+pub async fn clear_environment_role(
+    core: &Core,
+    workspace: WorkspaceId,
+    by: &Granter,
+    id: MemberId,
+    environment: EnvId,
+) -> Result<()> {
     let by = by.clone();
-    on_environment(core, id, environment, async move |tx, member| {
+    on_environment(core, workspace, id, environment, async move |tx, member| {
         by.check(&member.role)?;
         by.check(member.role_in(environment).0)?;
         let sql = "DELETE FROM member_environment_roles WHERE member_id = $1 AND environment_id = $2";
@@ -160,16 +167,17 @@ pub async fn clear_environment_role(core: &Core, by: &Granter, id: MemberId, env
     .await
 }
 
-async fn on_environment<F>(core: &Core, id: MemberId, environment: EnvId, edit: F) -> Result<()>
+async fn on_environment<F>(core: &Core, workspace: WorkspaceId, id: MemberId, environment: EnvId, edit: F) -> Result<()>
 where
     F: AsyncFn(&mut Tx, &Member) -> Result<()> + Send + 'static,
 {
     let bump = core
         .db
         .write(async move |tx| {
-            let member = store::load(tx, id).await?.ok_or_else(not_found)?;
+            let found = store::load(tx, id).await?.filter(|member| member.workspace == workspace);
+            let member = found.ok_or_else(not_found)?;
             let sql = "SELECT id FROM environments WHERE id = $1 AND workspace_id = $2";
-            if tx.opt::<(EnvId,)>(sql, &p![environment, member.workspace]).await?.is_none() {
+            if tx.opt::<(EnvId,)>(sql, &p![environment, workspace]).await?.is_none() {
                 return Err(environments::not_found());
             }
             edit(tx, &member).await?;

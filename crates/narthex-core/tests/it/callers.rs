@@ -156,7 +156,7 @@ narthex_db::on_each_engine! { &Schema::new().migrations();
     async fn ctl_10_x_env_domain_selects_the_environment_of_an_operator(db: TestDb) {
         let node = node(db).await;
         let operator = member(&node, node.dev.workspace_id, FixedRole::Viewer).await;
-        members::set_environment_role(&node, &members::Granter::system(), operator.id, node.prd.id, FixedRole::Owner).await.unwrap();
+        members::set_environment_role(&node, node.dev.workspace_id, &members::Granter::system(), operator.id, node.prd.id, FixedRole::Owner).await.unwrap();
         let token = member_token(&node, &operator).await;
         let at = async |host: &Arc<Environment>, domain: Option<&str>| {
             tokens::authenticate(&node, host, &[&token], domain).await
@@ -182,7 +182,7 @@ narthex_db::on_each_engine! { &Schema::new().migrations();
         assert!(!at_home.holds_any(&["organizations:read"]), "but its organizations are the workspaces of others");
         assert_denied(&caller(&node, &node.dev, &token).await, "an owner of another workspace");
         assert!(caller(&node, &other, &token).await.is_ok());
-        let error = members::set_environment_role(&node, &members::Granter::system(), stranger.id, node.dev.id, FixedRole::Owner).await;
+        let error = members::set_environment_role(&node, node.dev.workspace_id, &members::Granter::system(), stranger.id, node.dev.id, FixedRole::Owner).await;
         assert_eq!(error.map_err(|error| error.kind()), Err(Kind::NotFound), "a role in another workspace's environment");
     }
 

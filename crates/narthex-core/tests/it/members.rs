@@ -141,7 +141,7 @@ narthex_db::on_each_engine! { &Schema::new().migrations();
         assert_kind(members::assign_role(&node, workspace, &by, ann.id, FixedRole::Owner).await, Kind::PermissionDenied);
         assert_kind(members::assign_role(&node, workspace, &by, owner.id, FixedRole::Viewer).await, Kind::PermissionDenied);
         assert_kind(members::remove(&node, workspace, &by, owner.id).await, Kind::PermissionDenied);
-        assert_kind(members::set_environment_role(&node, &by, ann.id, node.dev.id, FixedRole::Owner).await, Kind::PermissionDenied);
+        assert_kind(members::set_environment_role(&node, node.dev.workspace_id, &by, ann.id, node.dev.id, FixedRole::Owner).await, Kind::PermissionDenied);
         members::assign_role(&node, workspace, &by, ann.id, FixedRole::Developer).await.unwrap();
         assert_eq!(again(&node, ann.id).await.role, "developer");
         let waiting = members::invite(&node, workspace, &Granter::member(&owner), new("eve@acme.test", FixedRole::Owner)).await.unwrap();
@@ -154,7 +154,7 @@ narthex_db::on_each_engine! { &Schema::new().migrations();
         let node = node(db).await;
         let ann = member(&node, "ann@acme.test", FixedRole::Viewer).await;
         let by = Granter::system();
-        members::set_environment_role(&node, &by, ann.id, node.dev.id, FixedRole::Owner).await.unwrap();
+        members::set_environment_role(&node, node.dev.workspace_id, &by, ann.id, node.dev.id, FixedRole::Owner).await.unwrap();
         let token = tokens::mint_member(&node, &ann, HOUR).await.unwrap().access_token;
         let held = async |environment: &Arc<Environment>| {
             let Caller::Member { permissions, .. } = caller(&node, environment, &token).await.unwrap() else { unreachable!() };
@@ -174,14 +174,20 @@ narthex_db::on_each_engine! { &Schema::new().migrations();
         }
         assert!(!held(&node.prd).await.contains(&"sso:write".to_owned()));
         assert_eq!(again(&node, ann.id).await.role_in(node.dev.id), ("owner", true));
-        members::clear_environment_role(&node, &by, ann.id, node.dev.id).await.unwrap();
+        members::clear_environment_role(&node, node.dev.workspace_id, &by, ann.id, node.dev.id).await.unwrap();
         assert_eq!(again(&node, ann.id).await.role_in(node.dev.id), ("viewer", false));
         assert!(!held(&node.dev).await.contains(&"sso:write".to_owned()));
 
         let (other, environment) = second_workspace(&node).await;
         let stranger = members::create(&node, other, new("eve@other.test", FixedRole::Owner)).await.unwrap();
-        assert_not_found(members::set_environment_role(&node, &by, ann.id, environment.id, FixedRole::Owner).await);
-        assert_not_found(members::set_environment_role(&node, &by, stranger.id, node.dev.id, FixedRole::Owner).await);
+        assert_not_found(members::set_environment_role(&node, node.dev.workspace_id, &by, ann.id, environment.id, FixedRole::Owner).await);
+        assert_not_found(members::set_environment_role(&node, node.dev.workspace_id, &by, stranger.id, node.dev.id, FixedRole::Owner).await);
+        // All of it another workspace's, as somebody would name it who is none of its members.
+        let here = node.dev.workspace_id;
+        assert_not_found(members::set_environment_role(&node, here, &by, stranger.id, environment.id, FixedRole::Viewer).await);
+        members::set_environment_role(&node, other, &by, stranger.id, environment.id, FixedRole::Viewer).await.unwrap();
+        assert_not_found(members::clear_environment_role(&node, here, &by, stranger.id, environment.id).await);
+        assert_eq!(again(&node, stranger.id).await.role_in(environment.id), ("viewer", true));
         assert_not_found(members::remove(&node, node.dev.workspace_id, &by, stranger.id).await);
         assert_not_found(members::update(&node, node.dev.workspace_id, stranger.id, MemberPatch::default()).await);
         assert_not_found(members::assign_role(&node, node.dev.workspace_id, &by, stranger.id, FixedRole::Viewer).await.map(drop));
@@ -194,7 +200,7 @@ narthex_db::on_each_engine! { &Schema::new().migrations();
         for n in 0..5 {
             ids.push(member(&node, &format!("m{n}@acme.test"), FixedRole::Member).await.id);
         }
-        members::set_environment_role(&node, &Granter::system(), ids[3], node.dev.id, FixedRole::Viewer).await.unwrap();
+        members::set_environment_role(&node, node.dev.workspace_id, &Granter::system(), ids[3], node.dev.id, FixedRole::Viewer).await.unwrap();
         let list = async |size, token: &str| {
             members::list(&node, workspace, &PageRequest { size, token: token.to_owned() }).await.unwrap()
         };

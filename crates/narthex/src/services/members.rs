@@ -220,9 +220,9 @@ async fn set_environment_role(
     let required = rpc::SET_DASHBOARD_ENVIRONMENT_ROLE.method.auth.permissions;
     let caller = operator(&core, &context, required).await?;
     let role = named_role("role", &request.role)?;
-    let (member, environment) = colleague(&core, &caller, &request.member_id, &request.environment_id).await?;
+    let (member, environment) = colleague(&request.member_id, &request.environment_id)?;
     let by = Granter::member(&caller);
-    members::set_environment_role(&core, &by, member.id, environment, role).await.map_err(as_denied)?;
+    members::set_environment_role(&core, caller.workspace, &by, member, environment, role).await.map_err(as_denied)?;
     Ok(wire::SetDashboardEnvironmentRoleResponse {})
 }
 
@@ -233,9 +233,9 @@ async fn clear_environment_role(
 ) -> Result<wire::ClearDashboardEnvironmentRoleResponse> {
     let required = rpc::CLEAR_DASHBOARD_ENVIRONMENT_ROLE.method.auth.permissions;
     let caller = operator(&core, &context, required).await?;
-    let (member, environment) = colleague(&core, &caller, &request.member_id, &request.environment_id).await?;
+    let (member, environment) = colleague(&request.member_id, &request.environment_id)?;
     let by = Granter::member(&caller);
-    members::clear_environment_role(&core, &by, member.id, environment).await.map_err(as_denied)?;
+    members::clear_environment_role(&core, caller.workspace, &by, member, environment).await.map_err(as_denied)?;
     Ok(wire::ClearDashboardEnvironmentRoleResponse {})
 }
 
@@ -281,12 +281,10 @@ async fn permissions(
     Ok(wire::ListDashboardPermissionsResponse { permissions })
 }
 
-/// A member and an environment of the caller's workspace. What belongs to another is refused, as the published API does.
-async fn colleague(core: &Core, caller: &Member, member: &str, environment: &str) -> Result<(Arc<Member>, EnvId)> {
-    let id = member_id(member).map_err(as_denied)?;
-    let member = members::in_workspace(core, caller.workspace, id).await.map_err(as_denied)?;
-    let environment = EnvId::parse(environment).ok_or_else(|| as_denied(environments::not_found()))?;
-    Ok((member, environment))
+/// Whose role where.
+fn colleague(member: &str, environment: &str) -> Result<(MemberId, EnvId)> {
+    let environment = EnvId::parse(environment).ok_or_else(environments::not_found);
+    member_id(member).and_then(|member| Ok((member, environment?))).map_err(as_denied)
 }
 
 /// The RPCs of dashboard roles refuse what is not there, and do not say whether it is (control plane reference §2.7).

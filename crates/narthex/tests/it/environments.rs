@@ -365,10 +365,17 @@ async fn ctl_10_operators_reach_every_environment_of_their_workspace_by_its_id_a
     // A role for one environment counts for that one, whatever host the request goes to.
     let viewer = operator(harness, FixedRole::Viewer).await;
     let (caller, _) = tokens::authenticate(harness.core(), &environment, &[&viewer], None).await.unwrap();
-    let narthex_core::Caller::Member { member, .. } = caller else { panic!("{caller:?}") };
-    members::set_environment_role(harness.core(), &members::Granter::system(), member, prd, FixedRole::Owner)
-        .await
-        .unwrap();
+    let narthex_core::Caller::Member { member, workspace, .. } = caller else { panic!("{caller:?}") };
+    members::set_environment_role(
+        harness.core(),
+        workspace,
+        &members::Granter::system(),
+        member,
+        prd,
+        FixedRole::Owner,
+    )
+    .await
+    .unwrap();
     let flow = async |id: &str| {
         let path = format!("/api/v1/environments/{id}/contexts");
         client.as_(&viewer, "PUT", &path, Some(json!({"step": 1}))).await.status.as_u16()
@@ -376,6 +383,7 @@ async fn ctl_10_operators_reach_every_environment_of_their_workspace_by_its_id_a
     assert_eq!(flow(&prd.to_string()).await, 403, "the host's environment is asked first");
     members::set_environment_role(
         harness.core(),
+        workspace,
         &members::Granter::system(),
         member,
         harness.env_id(),
@@ -383,9 +391,16 @@ async fn ctl_10_operators_reach_every_environment_of_their_workspace_by_its_id_a
     )
     .await
     .unwrap();
-    members::set_environment_role(harness.core(), &members::Granter::system(), member, prd, FixedRole::Viewer)
-        .await
-        .unwrap();
+    members::set_environment_role(
+        harness.core(),
+        workspace,
+        &members::Granter::system(),
+        member,
+        prd,
+        FixedRole::Viewer,
+    )
+    .await
+    .unwrap();
     assert_eq!((flow(&client.id()).await, flow(&prd.to_string()).await), (200, 403));
     let notes = client.as_(&owner, "GET", &client.path("contexts"), None).await.json();
     assert_eq!(notes, json!({"context": {"step": 1}}));
