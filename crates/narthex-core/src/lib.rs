@@ -52,6 +52,7 @@ pub mod testing;
 pub mod tokens;
 pub mod totp;
 mod trigrams;
+pub mod uri;
 pub mod user_attributes;
 pub mod users;
 pub mod workspaces;

@@ -12,10 +12,10 @@ use crate::environments::Environment;
 use crate::error::Result;
 use crate::events::Actor;
 use crate::ids::EnvId;
-use crate::login::{encode, placeholder};
+use crate::login::placeholder;
 use crate::organizations;
 use crate::sessions::{self, Session};
-use crate::tokens;
+use crate::{tokens, uri};
 
 /// What a browser brings to the logout endpoint.
 #[derive(Default)]
@@ -114,7 +114,7 @@ async fn target(
     Ok(LoggedOut::At(match &request.state {
         Some(state) => {
             let mut location = format!("{uri}{}state=", if uri.contains('?') { '&' } else { '?' });
-            encode(state, &mut location);
+            location.push_str(&uri::encode(state));
             location
         }
         None => uri.to_owned(),

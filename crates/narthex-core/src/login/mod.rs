@@ -42,6 +42,7 @@ use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::ids::{AuthRequestId, ConnectionId, EnvId, OrganizationId, SessionId, UserId};
 use crate::sessions::Device;
+use crate::uri;
 
 /// Where a login stands, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -236,25 +237,11 @@ fn with_query(uri: &str, pairs: &[(&str, Option<&str>)]) -> String {
             text.push(separator);
             text.push_str(name);
             text.push('=');
-            encode(value, &mut text);
+            text.push_str(&uri::encode(value));
             separator = '&';
         }
     }
     text
-}
-
-/// Percent-encodes everything but the unreserved characters (RFC 3986 §2.3).
-pub(crate) fn encode(value: &str, into: &mut String) {
-    const HEX: &[u8; 16] = b"0123456789ABCDEF";
-    for byte in value.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            into.push(char::from(byte));
-        } else {
-            into.push('%');
-            into.push(char::from(HEX[usize::from(byte >> 4)]));
-            into.push(char::from(HEX[usize::from(byte & 15)]));
-        }
-    }
 }
 
 /// A step that came too late: another one has moved the login on.

@@ -1,9 +1,8 @@
 //! `/oidc/logout` (OpenID Connect RP-Initiated Logout 1.0; oauth-oidc reference §9.1).
 
 use http::{HeaderValue, Method, Response, StatusCode, header};
-use narthex_core::Result;
 use narthex_core::grants::{self, LoggedOut, Logout};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use narthex_core::{Result, uri};
 
 use super::cookies;
 use super::visit::Visit;
@@ -76,7 +75,7 @@ fn query_of(visit: &Visit) -> String {
             query.push(if query.is_empty() { '?' } else { '&' });
             query.push_str(name);
             query.push('=');
-            query.extend(utf8_percent_encode(value, NON_ALPHANUMERIC));
+            query.push_str(&uri::encode(value));
         }
     }
     query

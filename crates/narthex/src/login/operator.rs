@@ -7,8 +7,7 @@ use narthex_core::login::{self, OPERATOR_PAGE};
 use narthex_core::members::{self, Member};
 use narthex_core::memberships::Status;
 use narthex_core::sessions::Session;
-use narthex_core::{Kind, Result, clients, tokens, users, workspaces};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use narthex_core::{Kind, Result, clients, tokens, uri, users, workspaces};
 use serde_json::{Value, json};
 
 use super::visit::{Csrf, Visit};
@@ -83,12 +82,11 @@ async fn sign_in(visit: &Visit) -> Result<Response<Body>> {
     let Some(client) = clients::default_application(core, visit.environment.id).await? else {
         return Ok(reply::not_found());
     };
-    let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
     let back = format!("{}{OPERATOR_PAGE}", visit.environment.origin);
     Ok(redirect(&format!(
         "/oauth/authorize?response_type=code&scope=openid&client_id={}&redirect_uri={}&state={}",
-        encoded(&client.client_id),
-        encoded(&back),
+        uri::encode(&client.client_id),
+        uri::encode(&back),
         core.random.base62(22),
     )))
 }

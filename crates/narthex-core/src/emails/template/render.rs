@@ -291,7 +291,7 @@ impl<'a> Rendering<'a> {
             Function::Lower => self.changed(&first.text(), str::to_lowercase)?,
             Function::Upper => self.changed(&first.text(), str::to_uppercase)?,
             Function::TrimSpace => self.changed(&first.text(), |text| text.trim().to_owned())?,
-            Function::Url => self.changed(&first.text(), percent_encode)?,
+            Function::Url => self.changed(&first.text(), crate::uri::encode)?,
             Function::HasPrefix => Value::Bool(first.text().starts_with(next().text().as_ref())),
             Function::HasSuffix => Value::Bool(first.text().ends_with(next().text().as_ref())),
             Function::Repeat => {
@@ -377,19 +377,4 @@ pub fn escape(text: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(escaped)
-}
-
-/// Everything but unreserved characters (RFC 3986 §2.3) as `%XX`.
-fn percent_encode(text: &str) -> String {
-    use std::fmt::Write as _;
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            // Writing to a String cannot fail.
-            write!(encoded, "%{byte:02X}").ok();
-        }
-    }
-    encoded
 }
