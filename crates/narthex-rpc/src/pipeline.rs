@@ -229,8 +229,9 @@ impl<G: Gate> Pipeline<G> {
             }
         };
         let headers = &parts.headers;
-        let asked = if matches!(target, Target::Grpc(_)) { grpc::timeout(headers)? } else { None };
-        let deadline = Instant::now() + asked.map_or(self.limits.timeout, |asked| asked.min(self.limits.timeout));
+        let asked = if matches!(target, Target::Grpc(_)) { grpc::timeout(headers) } else { Ok(None) };
+        let longest = self.limits.timeout;
+        let deadline = Instant::now() + asked.as_ref().ok().copied().flatten().unwrap_or(longest).min(longest);
         let steps = async {
             self.authorize(method, parts, &target, connection, progress).await?;
             let Progress { caller: Some(caller), environment: Some(environment), .. } = &*progress else {
@@ -239,6 +240,7 @@ impl<G: Gate> Pipeline<G> {
             if !self.rpcs.is_built(method.index) {
                 return Err(Error::new(Kind::Unimplemented, "not implemented yet").into());
             }
+            asked?;
             let context = Context {
                 caller: caller.clone(),
                 environment: Arc::clone(environment),
