@@ -111,6 +111,8 @@ pub struct Caches {
     epochs: Arc<Epochs>,
     pub(crate) environments: RowCache<EnvId, Environment>,
     pub(crate) hosts: RowCache<String, EnvId>,
+    /// Hosts that no environment has, apart from those that one has: guessed names push no real ones out.
+    pub(crate) unknown_hosts: RowCache<String, ()>,
     pub(crate) system_environment: RowCache<(), EnvId>,
     pub(crate) user_management: RowCache<EnvId, UserManagement>,
     pub(crate) branding: RowCache<EnvId, Settings>,
@@ -150,6 +152,7 @@ impl Caches {
             epochs: Arc::clone(epochs),
             environments: RowCache::new(epochs, ENVIRONMENTS, 1_024),
             hosts: RowCache::new(epochs, ENVIRONMENTS, 2_048),
+            unknown_hosts: RowCache::new(epochs, ENVIRONMENTS, 1_024),
             system_environment: RowCache::new(epochs, ENVIRONMENTS, 1),
             user_management: RowCache::new(epochs, ENVIRONMENTS, 1_024),
             branding: RowCache::new(epochs, ENVIRONMENTS, 1_024),
@@ -188,6 +191,7 @@ impl Caches {
         vec![
             ("environments", self.environments.lookups()),
             ("hosts", self.hosts.lookups()),
+            ("unknown_hosts", self.unknown_hosts.lookups()),
             ("system_environment", self.system_environment.lookups()),
             ("user_management", self.user_management.lookups()),
             ("branding", self.branding.lookups()),

@@ -116,13 +116,26 @@ pub struct NewEnvironment {
     pub origin: String,
 }
 
+/// Characters of a Host at most: a name of RFC 1035 §2.3.4 and a port.
+const LONGEST_HOST: usize = 260;
+
 /// The environment that a request's Host (or `:authority`) names; None for an unregistered host, which must be answered with 404
 /// (DNS rebinding). Letter case and the scheme's own port do not matter.
 pub async fn by_host(core: &Core, host: &str) -> Result<Option<Arc<Environment>>> {
     let host = normalise_host(host);
+    if host.len() > LONGEST_HOST {
+        return Ok(None);
+    }
     let load = async {
-        let sql = "SELECT environment_id FROM environment_hosts WHERE host = $1 AND active = 1";
-        Ok(core.db.reader().await?.opt::<(EnvId,)>(sql, &p![&host]).await?.map(|(id,)| id))
+        let mut found = None;
+        // A Host is the first thing that a stranger says, before any limit: the same wrong one is looked for once.
+        let look = async {
+            let sql = "SELECT environment_id FROM environment_hosts WHERE host = $1 AND active = 1";
+            found = core.db.reader().await?.opt::<(EnvId,)>(sql, &p![&host]).await?.map(|(id,)| id);
+            Ok(found.is_none().then_some(()))
+        };
+        core.caches.unknown_hosts.get(&host, look).await?;
+        Ok(found)
     };
     match core.caches.hosts.get(&host, load).await? {
         Some(id) => by_id(core, *id).await,

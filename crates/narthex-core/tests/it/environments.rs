@@ -22,6 +22,33 @@ narthex_db::on_each_engine! { &Schema::new().migrations();
         assert_eq!(at("(system)").await, None, "even after it was asked for by that name inside");
     }
 
+    async fn an_unknown_host_is_looked_for_once_and_found_within_a_second_of_its_coming(db: TestDb) {
+        let node = node(db).await;
+        let other = node.second_node().await.ok().filter(|_| node.db.engine() == Engine::Postgres);
+        let at = async |core: &narthex_core::Core| {
+            environments::by_host(core, "new.test").await.unwrap().map(|environment| environment.id)
+        };
+        let hits = || node.caches.lookups().iter().find(|(name, _)| *name == "unknown_hosts").map(|(_, lookups)| lookups.hits);
+        for again in 0..10 {
+            assert_eq!((at(&node).await, hits()), (None, Some(again)));
+        }
+        let too_long = "x".repeat(10_000);
+        assert_eq!(environments::by_host(&node, &too_long).await.unwrap().map(|environment| environment.id), None);
+        if let Some(other) = &other {
+            assert_eq!(at(other).await, None);
+        }
+        let hosts = ["new.test".to_owned()];
+        environments::bind(&node, node.dev.id, "https://dev.test", &hosts).await.unwrap();
+        let began = Instant::now();
+        assert_eq!(at(&node).await, Some(node.dev.id), "at once where it was made");
+        while let Some(other) = &other
+            && at(other).await.is_none()
+        {
+            assert!(began.elapsed() < Duration::from_secs(1), "within a second elsewhere");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     async fn an_environment_moves_with_its_ports_and_its_tokens_with_it(db: TestDb) {
         let node = node(db).await;
         let old = api_token(&node).await;
