@@ -173,9 +173,14 @@ impl Error {
 
     /// RESOURCE_EXHAUSTED with `Retry-After`.
     pub fn rate_limited(retry_after_seconds: u32) -> Self {
-        let mut error = Self::new(Kind::ResourceExhausted, "rate limit exceeded");
-        error.0.retry_after_seconds = Some(retry_after_seconds);
-        error
+        Self::new(Kind::ResourceExhausted, "rate limit exceeded").retry_after(retry_after_seconds)
+    }
+
+    /// Says after how many seconds a retry makes sense.
+    #[must_use]
+    pub fn retry_after(mut self, seconds: u32) -> Self {
+        self.0.retry_after_seconds = Some(seconds);
+        self
     }
 
     /// Replaces the `error_code`.

@@ -81,7 +81,8 @@ pub async fn submit_email(
 /// What the page says when no mail goes out.
 fn refused(error: Error) -> Result<Outcome> {
     let problem = match error.kind() {
-        Kind::ResourceExhausted => Problem::TooMany,
+        // What no wait helps is a request that wrong codes have closed.
+        Kind::ResourceExhausted => error.retry_after_seconds().map_or(Problem::Locked, Problem::TooMany),
         Kind::InvalidArgument => Problem::BadAddress,
         Kind::FailedPrecondition => Problem::NoMethod,
         Kind::Unavailable | Kind::Internal => {

@@ -152,8 +152,8 @@ pub enum Problem {
     NoMethod,
     /// Addresses of this domain may not sign up.
     BlockedDomain,
-    /// Too many mails or tries; wait.
-    TooMany,
+    /// Too many mails or tries; wait so many seconds.
+    TooMany(u32),
     /// The mail could not be sent.
     MailFailed,
     /// The code is wrong.

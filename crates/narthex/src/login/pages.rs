@@ -1,6 +1,6 @@
 //! What the pages of a login show.
 
-use http::Response;
+use http::{HeaderValue, Response, StatusCode, header};
 use narthex_core::login::{self, AuthRequest, Choice, Intent, Method, Problem, Stage};
 use narthex_core::passwordless::{self, Refusal};
 use narthex_core::{Result, connections, users};
@@ -55,7 +55,7 @@ pub const fn say(problem: Problem) -> &'static str {
         Problem::BadAddress => "Enter a valid email address.",
         Problem::NoMethod => "You cannot log in with this email address here.",
         Problem::BlockedDomain => "Sign up with your work email address.",
-        Problem::TooMany => "Too many attempts, try again in a minute.",
+        Problem::TooMany(_) => "Too many attempts, try again in a minute.",
         Problem::MailFailed => "The email could not be sent. Please try again.",
         Problem::WrongCode => "The code is not right. Check it and try again.",
         Problem::ExpiredCode => "The code has expired. Ask for a new one.",
@@ -104,15 +104,15 @@ pub async fn identify(
         Some("passkey") => Some(pages::Method::Passkey),
         _ => None,
     };
-    let problem = problem.map(say);
+    let text = problem.map(say);
     let mut methods = Methods { email: by_mail, social: Vec::new(), passkey: None, last_used };
     let may_sign_up = users::is_signup_open(core, &visit.environment).await?;
     if intent == Intent::SignUp {
         if !may_sign_up {
             return Ok(redirect(&sign_in));
         }
-        let page = pages::SignUp { frame, action: &sign_up, email, problem, methods, sign_in: &sign_in };
-        return Ok(page.render());
+        let page = pages::SignUp { frame, action: &sign_up, email, problem: text, methods, sign_in: &sign_in };
+        return Ok(held_back(page.render(), problem));
     }
     if has_users(visit) {
         methods.passkey = by_passkey.map(|connection| pages::Passkey {
@@ -124,8 +124,8 @@ pub async fn identify(
         });
     }
     let sign_up = may_sign_up.then_some(sign_up.as_str());
-    let page = pages::SignIn { frame, action: &sign_in, email, problem, methods, sign_up };
-    Ok(page.render())
+    let page = pages::SignIn { frame, action: &sign_in, email, problem: text, methods, sign_up };
+    Ok(held_back(page.render(), problem))
 }
 
 /// The page of the stage that a login stands at.
@@ -161,8 +161,11 @@ async fn verify(visit: &Visit, login: &AuthRequest, csrf: &Csrf, shown: Shown) -
         (None, true) => Answer::SentAgain,
         (None, false) => Answer::None,
     };
-    let resend_after = if shown.problem == Some(Problem::TooMany) { 60 } else { RESEND_AFTER };
-    Ok(match sent.kind {
+    let resend_after = match shown.problem {
+        Some(Problem::TooMany(seconds)) => seconds,
+        _ => RESEND_AFTER,
+    };
+    let response = match sent.kind {
         passwordless::Delivery::Link if !locked => {
             pages::LinkSent { frame, resend: &resend, restart: &restart, email, poll: &poll, answer, resend_after }
                 .render()
@@ -181,7 +184,17 @@ async fn verify(visit: &Visit, login: &AuthRequest, csrf: &Csrf, shown: Shown) -
             poll: (kind == passwordless::Delivery::LinkOtp).then_some(poll.as_str()),
         }
         .render(),
-    })
+    };
+    Ok(held_back(response, shown.problem))
+}
+
+/// A page that asks for patience says for how long, as every refusal of that kind does.
+fn held_back(mut response: Response<Body>, problem: Option<Problem>) -> Response<Body> {
+    if let Some(Problem::TooMany(seconds)) = problem {
+        *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
 }
 
 /// The page for a code of the authenticator app, or for a recovery code.

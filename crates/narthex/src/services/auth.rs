@@ -283,7 +283,10 @@ fn settle(step: &Step, field: &str) -> Result<()> {
         Problem::BadAddress => Err(Error::invalid(field, "string.email", "must be an e-mail address")),
         Problem::WrongCode => Err(Error::invalid(field, "passwordless.code", "is not the code that was sent")),
         Problem::ExpiredCode => Err(Error::invalid(field, "passwordless.expired", "has expired or was used already")),
-        Problem::TooMany => Err(Error::new(Kind::ResourceExhausted, "too many mails, try again in a minute")),
+        Problem::TooMany(seconds) => {
+            let text = "too many mails, try again in a minute";
+            Err(Error::new(Kind::ResourceExhausted, text).retry_after(seconds))
+        }
         Problem::Locked => Err(Error::new(Kind::ResourceExhausted, "too many wrong codes, start again")),
         Problem::MailFailed => Err(Error::new(Kind::Unavailable, "the mail could not be sent, try again")),
         Problem::NoMethod => precondition("there is no way to sign in with this address"),

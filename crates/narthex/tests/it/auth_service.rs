@@ -324,6 +324,34 @@ async fn a_link_beside_the_code_and_a_locked_login_show_in_its_state() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn pwl_08_err_10_a_mail_too_many_is_refused_with_the_time_to_wait() {
+    let client = start(Engine::Sqlite).await.expect("SQLite");
+    let wait = |reply: &Reply| {
+        assert_eq!(reply.status, 429, "{}", reply.text());
+        reply.header("retry-after").and_then(|seconds| seconds.parse::<u32>().ok())
+    };
+    let mut browser = waiting(&client, "often@example.com").await;
+    ok(&browser, "POST", RESEND, Some(json!({}))).await;
+    let reply = page(&browser, "POST", RESEND, Some(json!({}))).await;
+    assert!(wait(&reply).is_some_and(|seconds| (1..=60).contains(&seconds)), "{:?}", reply.headers);
+    let request = json!({ "email": "often@example.com", "intent": "sign_in" });
+    let reply = page(&browser, "POST", DISCOVERY, Some(request)).await;
+    assert!(wait(&reply).is_some_and(|seconds| (1..=60).contains(&seconds)), "{:?}", reply.headers);
+    // The pages say the same to a browser.
+    let page = browser.authorize(&[]).await;
+    let form = page.at.replace("/a/auth/signup", "/a/auth/login");
+    let (csrf, origin) = (page.csrf(), client.harness.running().http_url.clone());
+    let fields = [("csrf", csrf.as_str()), ("email", "often@example.com")];
+    let reply = browser.send("POST", &form, Some(&fields), Some(&origin)).await;
+    assert!(reply.text().contains("Too many attempts"), "{}", reply.text());
+    assert!(wait(&reply).is_some_and(|seconds| (1..=60).contains(&seconds)), "{:?}", reply.headers);
+    // An application that shows its own pages.
+    let ask = json!({ "email": "often@example.com" });
+    let reply = client.harness.rest("POST", "/api/v1/passwordless/email/send", Some(&client.token), Some(&ask)).await;
+    assert!(wait(&reply).is_some_and(|seconds| (1..=60).contains(&seconds)), "{:?}", reply.headers);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn eml_02_the_use_cases_of_mails_are_told_to_anybody_with_their_variables_and_stock_templates() {
     let harness = Harness::start().await;
     let reply = harness.get("/api/v1/email/templates/usecases").await;
