@@ -138,7 +138,8 @@ pub struct Running {
     pub ca: Option<PathBuf>,
     /// `dev.env` and the credentials in it (`dev`).
     pub dev: Option<DevSummary>,
-    /// A one-time link that signs the first operator in: of the start that has made the installation (`serve`). Never logged.
+    /// A one-time link that signs the first operator in: of a start of `serve` before anybody has. Never
+    /// logged.
     pub operator_link: Option<String>,
     /// Shared state, for tests.
     pub state: Arc<State>,
@@ -263,14 +264,11 @@ async fn start_serve(options: AppOptions, config: Config) -> Result<Running, Fai
     let mailer = options.mailer.clone().unwrap_or_else(|| Arc::new(SmtpMailer::new(&config)));
     let options = AppOptions { mailer: Some(mailer), ..options };
     let core = open_core(&options, &config.database_url, master_key(&config.master_key)?).await?;
-    let seeded = crate::seeding::serve(&core, &config, public.map_or(443, |address| address.port())).await?;
+    let workspace = crate::seeding::serve(&core, &config, public.map_or(443, |address| address.port())).await?;
     if let Some(seed) = &config.seed_file {
         crate::seeding::apply_file(&core, seed).await?;
     }
-    let operator_link = match seeded {
-        Some(workspace) => Some(admin::token::first_link(&core, workspace).await?),
-        None => None,
-    };
+    let operator_link = admin::token::first_link(&core, workspace).await?;
     let parts = Parts { core, limits: config.limits, helpers: None, proxies: config.proxies.clone(), dir, lock };
     let started = parts.start(listeners, config.max_connections, options.timeouts)?;
     let scheme = if certificates.is_some() { "https" } else { "http" };

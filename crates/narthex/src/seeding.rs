@@ -47,16 +47,16 @@ pub async fn dev(
     })
 }
 
-/// Seeds an empty production database: environments `dev.` and `prd.` under the base domain, the product's own at `auth.`. Of the start
-/// that does it, the workspace.
-pub async fn serve(core: &Arc<Core>, config: &Config, port: u16) -> Result<Option<WorkspaceId>, Failure> {
+/// Seeds an empty production database: environments `dev.` and `prd.` under the base domain, the product's own at `auth.`. The workspace
+/// that the first start has made.
+pub async fn serve(core: &Arc<Core>, config: &Config, port: u16) -> Result<WorkspaceId, Failure> {
     let standard = if config.public_scheme == "https" { 443 } else { 80 };
     // Behind a proxy that ends TLS, the port here is not the public one.
     let port = if port == standard || config.listen.is_none() { String::new() } else { format!(":{port}") };
     let url = |name: &str| format!("{}://{name}.{}{port}", config.public_scheme, config.base_domain);
     let seeded = seed::first_start(core, first_start("Default", &url("auth"), &url("dev"), &url("prd"))).await?;
     login::prepare_operators(core).await?;
-    Ok(seeded.clients.is_some().then_some(seeded.workspace))
+    Ok(seeded.workspace)
 }
 
 fn first_start(workspace: &str, system: &str, dev: &str, prd: &str) -> FirstStart {

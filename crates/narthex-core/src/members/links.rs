@@ -32,11 +32,29 @@ pub struct NewLink {
 impl NewLink {
     /// Makes a link for a member. Those made for them before are worthless from now on.
     pub async fn make(core: &Core, member: MemberId) -> Result<Self> {
+        let made = Self::make_if(core, member, async |_, _| Ok(true)).await?;
+        made.ok_or_else(|| Error::internal("a link was not wanted"))
+    }
+
+    /// The same at a start, for as long as nobody has signed in as an operator; None where that has happened, or where the link of an
+    /// earlier start or another node may still be used.
+    pub async fn make_first(core: &Core, member: MemberId) -> Result<Option<Self>> {
+        Self::make_if(core, member, async |tx, now| is_first_due(tx, now).await).await
+    }
+
+    async fn make_if<F>(core: &Core, member: MemberId, is_wanted: F) -> Result<Option<Self>>
+    where
+        F: AsyncFn(&mut Tx, Timestamp) -> Result<bool> + Send + Sync + 'static,
+    {
         let secret = core.random.base62(LENGTH);
         let (hash, now) = (sha256(secret.as_bytes()), core.clock.now());
         let expires_at = now.plus(LINK);
-        core.db
+        let is_made = core
+            .db
             .write(async move |tx| {
+                if !is_wanted(tx, now).await? {
+                    return Ok(false);
+                }
                 let active = store::load(tx, member).await?.filter(Member::is_active);
                 if active.is_none() {
                     return Err(Error::new(Kind::FailedPrecondition, "the member is not active"));
@@ -47,11 +65,26 @@ impl NewLink {
                 let sql =
                     "INSERT INTO operator_links (token_hash, member_id, created_at, expires_at) VALUES ($1, $2, $3, $4)";
                 tx.execute(sql, &p![hash, member, now, expires_at]).await?;
-                Ok(())
+                Ok(true)
             })
             .await?;
-        Ok(Self { secret: Secret::new(secret), expires_at })
+        Ok(is_made.then(|| Self { secret: Secret::new(secret), expires_at }))
     }
+}
+
+/// Whether [`NewLink::make_first`] would make a link.
+pub async fn awaits_first_link(core: &Core) -> Result<bool> {
+    is_first_due(&mut *core.db.reader().await?, core.clock.now()).await
+}
+
+/// Whoever signs in as an operator becomes a user of the product's own environment.
+async fn is_first_due(tx: &mut Tx, now: Timestamp) -> Result<bool> {
+    let sql = "SELECT 1 FROM users u JOIN environments e ON e.id = u.environment_id WHERE e.is_system = 1 LIMIT 1";
+    if tx.opt::<(i64,)>(sql, &[]).await?.is_some() {
+        return Ok(false);
+    }
+    let sql = "SELECT 1 FROM operator_links WHERE used_at IS NULL AND expires_at > $1 LIMIT 1";
+    Ok(tx.opt::<(i64,)>(sql, &p![now]).await?.is_none())
 }
 
 /// The member that a link stands for, while it is good. Nothing is used up: programs that look at links before people do must not. One

@@ -15,7 +15,7 @@ pub use change::{
     MemberPatch, assign_role, clear_environment_role, remove, set_active, set_environment_role, set_role, update,
 };
 pub use invite::{INVITATION, invite};
-pub use links::{LINK, NewLink, follow_link, link_target};
+pub use links::{LINK, NewLink, awaits_first_link, follow_link, link_target};
 pub use permissions::{FixedRole, PERMISSIONS, Tier, is_sensitive, tier};
 pub use sign_in::{enter, expected, of_user};
 

@@ -37,22 +37,37 @@ pub(super) async fn link(core: &Core, role: &str, workspace: Option<&str>, email
 
 /// The address of a one-time link for a member, and when it ends.
 pub(crate) async fn link_for(core: &Core, member: &Member) -> Result<(String, Timestamp), Error> {
+    let link = NewLink::make(core, member.id).await?;
+    Ok((address_of(core, &link).await?, link.expires_at))
+}
+
+async fn address_of(core: &Core, link: &NewLink) -> Result<String, Error> {
     let system = environments::system(core).await?;
     let system =
         system.ok_or_else(|| Error::new(Kind::FailedPrecondition, "the database is empty: start the server once"))?;
-    let link = NewLink::make(core, member.id).await?;
-    Ok((format!("{}{OPERATOR_PAGE}/link/{}", system.origin, link.secret.expose()), link.expires_at))
+    Ok(format!("{}{OPERATOR_PAGE}/link/{}", system.origin, link.secret.expose()))
 }
 
-/// A link for whoever is first at a new installation: its oldest owner, who is made if a seed file has not named one.
-pub(crate) async fn first_link(core: &Core, workspace: WorkspaceId) -> Result<String, Error> {
+/// A link for whoever is first at an installation: its oldest owner, who is made if a seed file has not named one. None once somebody has
+/// signed in, and while an earlier link may still be used: a start that was killed before it could show one is made good by a later one.
+pub(crate) async fn first_link(core: &Core, workspace: WorkspaceId) -> Result<Option<String>, Error> {
+    if !members::awaits_first_link(core).await? {
+        return Ok(None);
+    }
     let sql = "SELECT id FROM members WHERE workspace_id = $1 AND role = 'owner' AND status = 1 ORDER BY id LIMIT 1";
     let found: Option<(MemberId,)> = core.db.reader().await?.opt(sql, &p![workspace]).await?;
     let member = match found {
         Some((id,)) => members::get(core, id).await?.ok_or_else(members::not_found)?.as_ref().clone(),
-        None => members::create(core, workspace, new_member(FixedRole::Owner, DEFAULT_EMAIL)).await?,
+        None => match members::create(core, workspace, new_member(FixedRole::Owner, DEFAULT_EMAIL)).await {
+            Ok(member) => member,
+            // Another node was faster.
+            Err(error) => (*members::by_email(core, workspace, DEFAULT_EMAIL).await?.ok_or(error)?).clone(),
+        },
     };
-    Ok(link_for(core, &member).await?.0)
+    match NewLink::make_first(core, member.id).await? {
+        Some(link) => address_of(core, &link).await.map(Some),
+        None => Ok(None),
+    }
 }
 
 /// The operator who stands for whoever owns the data folder.

@@ -7,6 +7,7 @@ use http::Request;
 use narthex_api::scalekit::v1::members as wire;
 use narthex_core::environments;
 use narthex_core::environments::test_users::{self, TestUsersChange};
+use narthex_core::login;
 use narthex_core::members::{self, FixedRole, Member, NewMember};
 use narthex_core::tokens;
 use prost::Message;
@@ -87,7 +88,31 @@ async fn ops_01_the_first_start_prints_a_link_that_signs_the_first_operator_in_o
     let dev_host = Request::get(format!("{dev}{path}"));
     assert_eq!(harness.send(&dev, Protocol::H1, dev_host, "").await.status, 404, "at no other environment");
     let harness = harness.restart(|_| {}).await.unwrap();
-    assert_eq!(harness.running().operator_link, None, "a second start is not the first");
+    assert_eq!(harness.running().operator_link, None, "somebody has signed in");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ops_01_a_link_that_nobody_saw_is_made_good_by_a_later_start_until_somebody_has_signed_in() {
+    let harness = Harness::serve(&[]).await.unwrap();
+    let lost = harness.running().operator_link.clone().expect("a link");
+    let harness = harness.restart(|_| {}).await.unwrap();
+    assert_eq!(harness.running().operator_link, None, "the one before may still be used");
+    let over = async |harness: &Harness| {
+        let sql = "UPDATE operator_links SET expires_at = 1";
+        harness.core().db.write(async move |tx| tx.execute(sql, &[]).await).await.expect("its time is over");
+    };
+    over(&harness).await;
+    let harness = harness.restart(|_| {}).await.unwrap();
+    let link = harness.running().operator_link.clone().expect("another link");
+    assert_ne!(link, lost);
+    let system = environments::system(harness.core()).await.unwrap().expect("the product's own environment");
+    let secret = link.rsplit('/').next().unwrap();
+    let entered =
+        login::enter_by_operator_link(harness.core(), &system, secret, &login::Visitor::default(), None).await;
+    assert_eq!(entered.unwrap().expect("signed in").member.email, "operator@localhost");
+    over(&harness).await;
+    let harness = harness.restart(|_| {}).await.unwrap();
+    assert_eq!(harness.running().operator_link, None, "somebody has signed in");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
