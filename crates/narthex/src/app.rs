@@ -13,7 +13,7 @@ use narthex_core::dns::Dns;
 use narthex_core::keys::KeyPairs;
 use narthex_core::mailer::{Mailer, NoMailer};
 use narthex_core::outbound::Outbound;
-use narthex_core::seal::{MasterKey as CoreMasterKey, MasterKeySource};
+use narthex_core::seal::{MASTER_KEY_UNREADABLE, MASTER_KEY_WRONG, MasterKey as CoreMasterKey, MasterKeySource};
 use narthex_core::{Clock, Core, Error, Random, jobs};
 use narthex_rpc::Rpcs;
 use tokio::task::JoinHandle;
@@ -419,8 +419,11 @@ pub async fn open_core(
 
 /// The exit code of a product that does not open.
 pub fn open_failure(error: Error) -> Failure {
-    let failure = Failure::from(error);
-    Failure { exit: if failure.message.contains("master key") { Exit::MasterKey } else { Exit::Database }, ..failure }
+    let exit = match error.code() {
+        MASTER_KEY_WRONG | MASTER_KEY_UNREADABLE => Exit::MasterKey,
+        _ => Exit::Database,
+    };
+    Failure { exit, ..Failure::from(error) }
 }
 
 /// The configured source in the core's terms.
@@ -480,5 +483,22 @@ impl Drop for FolderLock {
     fn drop(&mut self) {
         // Closing the file releases the lock in any case.
         self.0.unlock().ok();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use narthex_core::{Error, Kind};
+
+    use super::{Exit, MASTER_KEY_UNREADABLE, MASTER_KEY_WRONG, open_failure};
+
+    #[test]
+    fn the_exit_code_follows_the_code_of_an_error_and_not_its_text() {
+        let told = "unable to open database file: /srv/master key/narthex.db";
+        assert_eq!(open_failure(Error::unavailable(told)).exit, Exit::Database);
+        for code in [MASTER_KEY_WRONG, MASTER_KEY_UNREADABLE] {
+            let error = Error::new(Kind::FailedPrecondition, "another language").with_code(code);
+            assert_eq!(open_failure(error).exit, Exit::MasterKey, "{code}");
+        }
     }
 }

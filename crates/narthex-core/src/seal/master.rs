@@ -21,6 +21,11 @@ const CHECK: &[u8] = b"narthex master key check";
 
 const KNOWN: &str = "SELECT id, check_value, active FROM master_keys ORDER BY id";
 
+/// Code of the error for a master key that is not the one that the database is sealed by.
+pub const MASTER_KEY_WRONG: &str = "MASTER_KEY_WRONG";
+/// Code of the error for a master key that cannot be read or made.
+pub const MASTER_KEY_UNREADABLE: &str = "MASTER_KEY_UNREADABLE";
+
 /// Where the master key comes from.
 #[derive(Clone)]
 pub enum MasterKeySource {
@@ -96,7 +101,7 @@ impl Keyring {
                     master.id
                 ),
             )
-            .with_code("MASTER_KEY_WRONG")),
+            .with_code(MASTER_KEY_WRONG)),
         }
     }
 
@@ -133,7 +138,7 @@ pub(super) fn check_value(master: &MasterKey, random: &Random) -> Result<Vec<u8>
 }
 
 fn read_or_create(path: &Path, may_create: bool, random: &Random) -> Result<Secret<[u8; 32]>> {
-    let refuse = |what: String| Error::new(Kind::FailedPrecondition, what).with_code("MASTER_KEY_UNREADABLE");
+    let refuse = |what: String| Error::new(Kind::FailedPrecondition, what).with_code(MASTER_KEY_UNREADABLE);
     match fs::read_to_string(path).map(Zeroizing::new) {
         Ok(text) => {
             warn_if_others_may_read(path);

@@ -9,7 +9,7 @@ mod secret;
 pub(crate) use data_keys::DataKeyRow;
 pub use data_keys::{DataKey, NewDataKey, active_data_key, rewrap};
 pub(crate) use mac_keys::{MacKey, mac_key};
-pub use master::{Keyring, MasterKey, MasterKeySource};
+pub use master::{Keyring, MASTER_KEY_UNREADABLE, MASTER_KEY_WRONG, MasterKey, MasterKeySource};
 pub use secret::Secret;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
