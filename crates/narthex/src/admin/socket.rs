@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use super::{Answer, Command, Refusal, execute};
 use crate::exit::{Exit, Failure, io_failure};
@@ -17,6 +18,7 @@ use crate::listen::drain::Phase;
 
 /// Seed files are the largest commands.
 const LONGEST: u64 = 16 * 1024 * 1024;
+/// For a command to arrive, and for its answer to be taken. What it does meanwhile takes as long as it needs.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Serves the socket until the drain stops it. The caller owns the folder, so a socket that is there is a dead process's.
@@ -36,10 +38,9 @@ pub fn listen(path: &Path, state: Arc<State>) -> Result<JoinHandle<()>, Failure>
                     Ok((stream, _)) => {
                         let (state, guard) = (state.clone(), drain.connection());
                         tokio::spawn(async move {
-                            match tokio::time::timeout(PATIENCE, answer(stream, &state)).await {
-                                Ok(Ok(())) => {}
-                                Ok(Err(error)) => tracing::warn!(%error, "admin socket"),
-                                Err(_) => tracing::warn!("an admin command took too long"),
+                            let run = async |command| execute(&state.core, command).await;
+                            if let Err(error) = answer(stream, PATIENCE, run).await {
+                                tracing::warn!(%error, "admin socket");
                             }
                             drop(guard);
                         });
@@ -54,16 +55,24 @@ pub fn listen(path: &Path, state: Arc<State>) -> Result<JoinHandle<()>, Failure>
     }))
 }
 
-async fn answer(mut stream: UnixStream, state: &State) -> std::io::Result<()> {
+async fn answer(
+    mut stream: UnixStream,
+    patience: Duration,
+    run: impl AsyncFnOnce(Command) -> Result<Answer, Failure>,
+) -> std::io::Result<()> {
     let (reader, mut writer) = stream.split();
     let mut line = Vec::new();
-    BufReader::new(reader.take(LONGEST)).read_until(b'\n', &mut line).await?;
+    timeout(patience, BufReader::new(reader.take(LONGEST)).read_until(b'\n', &mut line)).await??;
     let result: Result<Answer, Refusal> = match serde_json::from_slice::<Command>(&line) {
-        Ok(command) => execute(&state.core, command).await.map_err(Refusal::from),
+        Ok(command) => run(command).await.map_err(Refusal::from),
         Err(error) => Err(Failure::new(Exit::Usage, format!("the server does not know this command: {error}")).into()),
     };
-    writer.write_all(&serde_json::to_vec(&result)?).await?;
-    writer.shutdown().await
+    let text = serde_json::to_vec(&result)?;
+    timeout(patience, async {
+        writer.write_all(&text).await?;
+        writer.shutdown().await
+    })
+    .await?
 }
 
 /// Sends a command to the server that owns the folder. `None` if none runs.
@@ -78,4 +87,28 @@ pub async fn send(path: &Path, command: &Command) -> Result<Option<Answer>, Fail
     let answer: Result<Answer, Refusal> = serde_json::from_slice(&answer)
         .map_err(|error| Failure::new(Exit::Failure, format!("the server's answer is cut short: {error}")))?;
     answer.map(Some).map_err(Failure::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_command_takes_as_long_as_it_needs_and_one_that_never_comes_does_not() {
+        let patience = Duration::from_millis(100);
+        let (mut client, server) = UnixStream::pair().unwrap();
+        client.write_all(b"{\"command\":\"migrate_status\"}\n").await.unwrap();
+        let long = async |_| {
+            tokio::time::sleep(3 * patience).await;
+            Ok(Answer::new("done", serde_json::Value::Null))
+        };
+        answer(server, patience, long).await.unwrap();
+        let mut text = String::new();
+        client.read_to_string(&mut text).await.unwrap();
+        assert!(text.contains("done"), "{text}");
+
+        let (_client, server) = UnixStream::pair().unwrap();
+        let silent = answer(server, patience, async |_| panic!("there is no command")).await;
+        assert_eq!(silent.unwrap_err().kind(), std::io::ErrorKind::TimedOut);
+    }
 }
