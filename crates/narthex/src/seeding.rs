@@ -135,8 +135,9 @@ pub async fn renew_secret(
 pub async fn apply_file(core: &Core, path: &Path) -> Result<(), Failure> {
     let text =
         std::fs::read_to_string(path).map_err(|error| Failure::config(format!("{}: {error}", path.display())))?;
-    let report =
-        seed::apply(core, &text).await.map_err(|error| Failure::config(format!("{}: {error}", path.display())))?;
+    let wrong = |error| Failure::config(format!("{}: {error}", path.display()));
+    let text = seed::with_secrets(&text).map_err(wrong)?;
+    let report = seed::apply(core, text.expose()).await.map_err(wrong)?;
     for line in &report.created {
         tracing::info!(file = %path.display(), line, "seeded");
     }

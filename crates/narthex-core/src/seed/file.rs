@@ -5,6 +5,7 @@ use std::path::Path;
 
 use narthex_db::p;
 use serde::Deserialize;
+use toml::Spanned;
 use zeroize::Zeroize;
 
 use super::environment::{EnvironmentSeed, SeedClient};
@@ -16,6 +17,9 @@ use crate::error::{Error, Kind, Result};
 use crate::ids::{EnvId, OrganizationId, WorkspaceId};
 use crate::members::{self, FixedRole, NewMember};
 use crate::seal::{Secret, sha256};
+
+/// What stands before the path of a file that holds a secret.
+const FILE: &str = "file:";
 
 /// A seed file.
 #[derive(Deserialize, Default)]
@@ -104,7 +108,7 @@ struct SeededClient {
     organization: Option<String>,
     /// The secrets themselves, or `file:PATH`.
     #[serde(default)]
-    secrets: Vec<String>,
+    secrets: Vec<Spanned<String>>,
     #[serde(default)]
     callbacks: Vec<String>,
     #[serde(default)]
@@ -116,7 +120,7 @@ struct SeededClient {
 
 impl Drop for SeededClient {
     fn drop(&mut self) {
-        self.secrets.zeroize();
+        self.secrets.iter_mut().for_each(|secret| secret.get_mut().zeroize());
     }
 }
 
@@ -144,15 +148,38 @@ pub(super) struct WantedOrganization {
     pub(super) name: String,
 }
 
-/// Applies a seed file. INVALID_ARGUMENT, naming the line but never quoting it, if the file is not understood; what was made before a
-/// later error stays, and applying the corrected file goes on from there.
-pub async fn apply(core: &Core, text: &str) -> Result<SeedReport> {
-    let file: File = toml::from_str(text).map_err(|error| {
+/// The seed file with the secrets that it names by `file:PATH` written out, for [`apply`]. Whoever names a file reads it: with their rights,
+/// and from their folder. INVALID_ARGUMENT if the seed file is not understood, or a file cannot be read.
+pub fn with_secrets(text: &str) -> Result<Secret<String>> {
+    let file = parse(text)?;
+    let environments = file.workspaces.iter().flat_map(|workspace| &workspace.environments);
+    let mut secrets: Vec<&Spanned<String>> =
+        environments.flat_map(|environment| &environment.clients).flat_map(|client| &client.secrets).collect();
+    // From the end on, so that what is before stays where it is.
+    secrets.sort_by_key(|secret| std::cmp::Reverse(secret.span().start));
+    let mut whole = text.to_owned();
+    for secret in secrets {
+        let Some(path) = secret.get_ref().strip_prefix(FILE) else { continue };
+        let content = std::fs::read_to_string(Path::new(path))
+            .map_err(|error| bad("clients.secrets", format!("cannot read {path}: {error}")))?;
+        whole.replace_range(secret.span(), &toml::Value::from(content.trim_end()).to_string());
+    }
+    Ok(Secret::new(whole))
+}
+
+fn parse(text: &str) -> Result<File> {
+    toml::from_str(text).map_err(|error| {
         // The error's own display quotes the line, its message a value of a wrong type: either may be a secret.
         let at = error.span().map_or(0, |span| span.start.min(text.len()));
         let line = text.get(..at).map_or(0, |before| before.matches('\n').count()) + 1;
         Error::invalid("seed", "toml", format!("line {line}: {}", without_quoted(error.message())))
-    })?;
+    })
+}
+
+/// Applies a seed file. INVALID_ARGUMENT, naming the line but never quoting it, if the file is not understood; what was made before a
+/// later error stays, and applying the corrected file goes on from there.
+pub async fn apply(core: &Core, text: &str) -> Result<SeedReport> {
+    let file = parse(text)?;
     if environments::system(core).await?.is_none() {
         let text = "a seed file is applied to a database that has been started once";
         return Err(Error::new(Kind::FailedPrecondition, text));
@@ -395,16 +422,12 @@ async fn apply_secret(core: &Core, client: &Client, plain: Secret<String>, repor
     Ok(())
 }
 
-/// A secret of the file, or of the file that it names.
-fn secret(text: &str) -> Result<Secret<String>> {
-    let text = match text.strip_prefix("file:") {
-        None => text.to_owned(),
-        Some(path) => std::fs::read_to_string(Path::new(path))
-            .map_err(|error| bad("clients.secrets", format!("cannot read {path}: {error}")))?
-            .trim_end()
-            .to_owned(),
-    };
-    let secret = Secret::new(text);
+/// A secret of the file.
+fn secret(text: &Spanned<String>) -> Result<Secret<String>> {
+    let secret = Secret::new(text.get_ref().clone());
+    if secret.expose().starts_with(FILE) {
+        return Err(bad("clients.secrets", "a file is read by whoever names it, before it comes here"));
+    }
     // A plain SHA-256 protects only what cannot be guessed.
     if secret.expose().len() < 20 {
         Err(bad("clients.secrets", "a secret has at least 20 characters"))

@@ -6,5 +6,5 @@ mod first_start;
 mod organizations;
 
 pub use environment::{EnvironmentSeed, SeedClient};
-pub use file::{SeedReport, apply};
+pub use file::{SeedReport, apply, with_secrets};
 pub use first_start::{FirstStart, SeededClient, SeededEnvironments, first_start};

@@ -247,7 +247,9 @@ narthex_db::on_each_engine! { &Schema::new().migrations();
             "[[workspaces]]\n[[workspaces.environments]]\nkind = \"dev\"\n[[workspaces.environments.clients]]\nid = \"skc_77\"\nsecrets = [\"file:{}\"]\n",
             path.display()
         );
-        seed::apply(&node, &text).await.unwrap();
+        let error = seed::apply(&node, &text).await.expect_err("the server reads no file of the caller's");
+        assert_eq!(error.kind(), Kind::InvalidArgument);
+        seed::apply(&node, seed::with_secrets(&text).unwrap().expose()).await.unwrap();
         assert!(issue(&node, &node.dev, credentials("skc_77", "test_fromafile0123456789")).await.is_ok());
         let hashes: Vec<(Vec<u8>,)> = node.db
             .read(async |tx| tx.all("SELECT hash FROM client_secrets WHERE client_id = $1", &p!["skc_77"]).await)

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use narthex_core::schema::Schema;
 use narthex_core::seal::MasterKeySource;
+use narthex_core::seed;
 use narthex_db::{Db, DbOptions};
 
 use super::{Admin, Client, Keys, Migrate, Seed, Target, print};
@@ -134,7 +135,8 @@ pub(super) async fn keys(command: Keys) -> Result<Exit, Failure> {
 pub(super) async fn seed(command: Seed) -> Result<Exit, Failure> {
     match command {
         Seed::Apply { file, target } => {
-            let content = std::fs::read_to_string(&file).map_err(io_failure(file.display()))?;
+            let text = std::fs::read_to_string(&file).map_err(io_failure(file.display()))?;
+            let content = seed::with_secrets(&text)?.expose().clone();
             run(&target, Command::SeedApply { content }).await
         }
     }

@@ -166,6 +166,35 @@ async fn ops_05_seed_apply_is_idempotent_over_the_socket() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ops_05_a_secret_in_a_file_is_read_by_who_applies_the_seed_file_and_not_by_the_server() {
+    let harness = Harness::start().await;
+    let (folder, caller) = (harness.folder.path().join("narthex"), tempfile::tempdir().unwrap());
+    let seed = "[[workspaces]]\n[[workspaces.environments]]\nkind = \"dev\"\n[[workspaces.environments.clients]]\n\
+                id = \"skc_77\"\nsecrets = [\"file:one\", \"file:two\"]\n";
+    std::fs::write(caller.path().join("seed.toml"), seed).unwrap();
+    std::fs::write(caller.path().join("one"), "test_first\\\"0123456789\n").unwrap();
+    let apply = async || {
+        let (folder, caller) = (folder.clone(), caller.path().to_owned());
+        let run = move || {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_narthex"));
+            let command = command.args(["seed", "apply", "seed.toml", "--dir"]).arg(folder);
+            command.current_dir(caller).env_clear().output().expect("the program runs")
+        };
+        tokio::task::spawn_blocking(run).await.unwrap()
+    };
+    let refused = apply().await;
+    let message = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && message.contains("cannot read two"), "{message}");
+    std::fs::write(caller.path().join("two"), "test_second0123456789\n").unwrap();
+    let applied = apply().await;
+    assert!(applied.status.success(), "{}", String::from_utf8_lossy(&applied.stderr));
+    for secret in ["test_first\\\"0123456789", "test_second0123456789"] {
+        let form = [("grant_type", "client_credentials"), ("client_id", "skc_77"), ("client_secret", secret)];
+        assert_eq!(harness.token_request(&[], &form).await.status, 200, "{secret}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ops_19_doctor_finds_nothing_in_a_fresh_folder_and_sees_a_wrong_counter() {
     let harness = Harness::start().await;
     let folder = harness.folder.clone();
