@@ -7,6 +7,7 @@ use narthex_db::{Db, DbOptions};
 use tokio::task::JoinHandle;
 
 use crate::cache::{Caches, Epochs};
+use crate::captcha::{Captcha, NoCaptcha};
 use crate::clients::LastUsed;
 use crate::clock::Clock;
 use crate::dns::{Dns, NoDns};
@@ -44,6 +45,8 @@ pub struct CoreOptions {
     pub mailer: Arc<dyn Mailer>,
     /// Who sends requests to servers of the customers'.
     pub outbound: Arc<dyn Outbound>,
+    /// Who tells people from programs.
+    pub captcha: Arc<dyn Captcha>,
     /// Test users that an environment may have.
     pub test_user_limit: usize,
     /// Whether a login asks users with an authenticator app for a code of it (docs/decisions/0074).
@@ -54,7 +57,8 @@ pub struct CoreOptions {
 pub const TEST_USER_LIMIT: usize = 5;
 
 impl CoreOptions {
-    /// The usual: real time and randomness, migrations applied; nobody to ask for DNS records, nobody who takes mails or requests.
+    /// The usual: real time and randomness, migrations applied; nobody to ask for DNS records or about captchas, nobody
+    /// who takes mails or requests.
     pub fn new(database_url: impl Into<String>, master_key: MasterKeySource) -> Self {
         Self {
             database: DbOptions::new(database_url),
@@ -66,6 +70,7 @@ impl CoreOptions {
             dns: Arc::new(NoDns),
             mailer: Arc::new(NoMailer),
             outbound: Arc::new(NoOutbound),
+            captcha: Arc::new(NoCaptcha),
             test_user_limit: TEST_USER_LIMIT,
             totp_at_login: false,
         }
@@ -94,6 +99,8 @@ pub struct Core {
     pub mailer: Arc<dyn Mailer>,
     /// Who sends requests to servers of the customers'.
     pub outbound: Arc<dyn Outbound>,
+    /// Who tells people from programs.
+    pub captcha: Arc<dyn Captcha>,
     /// Test users that an environment may have.
     pub test_user_limit: usize,
     /// Whether a login asks users with an authenticator app for a code of it.
@@ -125,6 +132,7 @@ impl Core {
             outbound,
             test_user_limit,
             totp_at_login,
+            captcha,
             ..
         } = options;
         let schema = Schema::new();
@@ -149,6 +157,7 @@ impl Core {
             dns,
             mailer,
             outbound,
+            captcha,
             test_user_limit,
             totp_at_login,
             key_pairs,

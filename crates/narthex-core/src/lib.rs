@@ -7,6 +7,7 @@ pub mod auth_log;
 pub mod branding;
 pub mod cache;
 pub mod caller;
+pub mod captcha;
 pub mod clients;
 pub mod clock;
 pub mod connections;

@@ -18,7 +18,7 @@ use narthex_core::{Clock, Core, Error, Random, jobs};
 use narthex_rpc::Rpcs;
 use tokio::task::JoinHandle;
 
-use crate::config::{Config, LimitsConfig, MasterKey, TlsMode};
+use crate::config::{CaptchaConfig, Config, LimitsConfig, MasterKey, TlsMode};
 use crate::dev::env_file::{self, Credentials, EnvFile};
 use crate::dev::{DevMailer, Folder, Helpers, Mailbox, MovedClock, ca};
 use crate::exit::{Exit, Failure, io_failure};
@@ -56,6 +56,8 @@ pub struct DevOptions {
     pub limits: LimitsConfig,
     /// Whether a login asks users with an authenticator app for a code of it.
     pub totp_at_login: bool,
+    /// Who tells people from programs; nobody unless configured.
+    pub captcha: Option<CaptchaConfig>,
 }
 
 impl DevOptions {
@@ -71,6 +73,7 @@ impl DevOptions {
             seed: None,
             limits: LimitsConfig::default(),
             totp_at_login: false,
+            captcha: None,
         }
     }
 }
@@ -400,6 +403,10 @@ pub async fn open_core(
     database_url: &str,
     master_key: MasterKeySource,
 ) -> Result<Arc<Core>, Failure> {
+    let captcha = match &options.mode {
+        Mode::Dev(dev) => dev.captcha.as_ref(),
+        Mode::Serve(config) => config.captcha.as_ref(),
+    };
     let core = CoreOptions {
         clock: options.clock.clone(),
         random: options.random.clone(),
@@ -412,6 +419,7 @@ pub async fn open_core(
             Mode::Dev(dev) => dev.totp_at_login,
             Mode::Serve(config) => config.totp_at_login,
         },
+        captcha: outbound::captcha(captcha),
         ..CoreOptions::new(database_url, master_key)
     };
     Core::open(core).await.map_err(open_failure)

@@ -12,10 +12,10 @@ use crate::core::Core;
 use crate::environments::{AuthenticationMode, Environment};
 use crate::error::{Error, Result};
 use crate::ids::AuthRequestId;
-use crate::memberships;
 use crate::organizations::share;
 use crate::sessions::{self, Entry, Lifetimes, Session, SessionKind};
 use crate::users::{self, Identity};
+use crate::{captcha, memberships};
 
 /// What an authorization request leads to.
 pub enum Begun {
@@ -192,8 +192,10 @@ async fn begin_modular(core: &Arc<Core>, environment: &Arc<Environment>, login: 
         return failed("login_required", "the user has to sign in");
     }
     let hint = authorize.login_hint.clone();
+    let asks_for_captcha = captcha::is_on(core, environment.id).await?;
     let begun = open(core, login).await?;
-    let Some(hint) = hint else { return Ok(begun) };
+    // A link with an address in it must not send mails for a program: the page asks for the captcha, with the address filled in.
+    let Some(hint) = hint.filter(|_| !asks_for_captcha) else { return Ok(begun) };
     let Begun::Page(request, secret) = begun else { return Ok(begun) };
     let outcome = identify::submit_email(core, environment, &request, &hint, request.intent).await?;
     let now = core.clock.now();

@@ -6,6 +6,7 @@
 
 mod authorize;
 mod begin;
+mod captcha;
 mod complete;
 mod consent;
 mod errors;
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 pub use authorize::{Authorize, Expected, Params, Prompt, Request, placeholder, read};
 pub use begin::{Begun, begin};
+pub use captcha::check_captcha;
 pub use complete::{Done, Outcome, SessionCookie};
 pub use consent::{ConsentView, Consented, consent_view, deny, grant_consent};
 pub use errors::{AuthError, keep_error, kept_error};
@@ -156,6 +158,10 @@ pub enum Problem {
     TooMany(u32),
     /// The mail could not be sent.
     MailFailed,
+    /// There is no captcha's token, or none that is good.
+    CaptchaRefused,
+    /// Nobody can tell whether it is good.
+    CaptchaUnavailable,
     /// The code is wrong.
     WrongCode,
     /// The code has run out, or was used.

@@ -5,7 +5,7 @@ use narthex_db::{DbError, FromRow, Row, Tx, p};
 use crate::cache;
 use crate::clock::Timestamp;
 use crate::core::Core;
-use crate::error::{Error, Result, Violation};
+use crate::error::{Error, Kind, Result, Violation};
 use crate::ids::EnvId;
 
 /// Longest life of an invitation, in minutes, and most seats (ranges of the contract).
@@ -180,15 +180,23 @@ pub async fn set_user_management(core: &Core, environment: EnvId, settings: User
 }
 
 /// Changes the settings of an environment, and answers with all of them. INVALID_ARGUMENT for values out of range, and for a limit
-/// that is enabled without a number.
+/// that is enabled without a number. FAILED_PRECONDITION for bot detection where no provider of captchas is configured: every login
+/// would be held up, or none looked at.
 pub async fn update_user_management(
     core: &Core,
     environment: EnvId,
     patch: UserManagementPatch,
 ) -> Result<UserManagement> {
+    let has_captcha = core.captcha.widget().is_some();
     write(core, environment, async move |tx| {
-        let settings = patch.apply(&load(tx, environment).await?);
+        let before = load(tx, environment).await?;
+        let settings = patch.apply(&before);
         settings.check()?;
+        // Who sends all settings back changes nothing.
+        if settings.enable_bot_detection && !before.enable_bot_detection && !has_captcha {
+            let text = "user_management.enable_bot_detection: no provider of captchas is configured (captcha.provider)";
+            return Err(Error::new(Kind::FailedPrecondition, text));
+        }
         Ok(settings)
     })
     .await

@@ -4,7 +4,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Dev, Sources, print};
 use crate::app::{App, AppOptions, DevOptions, DevSummary, Mode, Running};
-use crate::config::{self, Config, LimitsConfig, LogFormat, Settings};
+use crate::config::{self, CaptchaConfig, Config, LimitsConfig, LogFormat, Settings};
 use crate::exit::{Exit, Failure, io_failure};
 use crate::logging::Log;
 
@@ -21,6 +21,7 @@ pub(super) async fn dev(dev: Dev) -> Result<Exit, Failure> {
         seed: dev.seed,
         limits: dev_limits(&settings)?,
         totp_at_login: settings.boolean("login.totp"),
+        captcha: CaptchaConfig::from_settings(&settings)?,
     };
     let mut signals = Signals::new()?;
     let running = App::start(AppOptions::new(Mode::Dev(options))).await?;

@@ -46,6 +46,16 @@ const fn secret(name: &'static str, kind: Type, default: &'static str, meaning: 
 
 /// All keys (control plane reference §19.2, as far as built), sorted.
 pub static KEYS: &[Key] = &[
+    key(
+        "captcha.provider",
+        Type::OneOf(&["none", "recaptcha", "hcaptcha", "turnstile"]),
+        "none",
+        "who tells people from programs where an environment has bot detection on; `recaptcha` is v2 with the checkbox",
+    ),
+    key("captcha.script_url", Type::Text, "", "the widget's script, if not where captcha.provider has it"),
+    secret("captcha.secret", Type::Text, "", "secret half of captcha.site_key; `file:PATH` or `env:NAME` too"),
+    key("captcha.site_key", Type::Text, "", "public half of the key, on the pages"),
+    key("captcha.verify_url", Type::Text, "", "where tokens are verified, if not at captcha.provider"),
     secret("database.url", Type::Text, "", "`sqlite:PATH` or `postgres://…`; empty is `narthex.db` in server.data_dir"),
     secret(
         "keys.master",

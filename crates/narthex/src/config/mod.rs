@@ -9,11 +9,14 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use http::Uri;
+use narthex_core::captcha::Provider;
 use narthex_core::seal::Secret;
 pub use settings::{Settings, Source, Sources, duration};
 
 use crate::exit::Failure;
 use crate::listen::proxies::{Family, Proxies};
+use crate::outbound::names_this_machine;
 
 /// How the public listener speaks TLS.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,6 +110,84 @@ impl fmt::Debug for MailConfig {
     }
 }
 
+/// Who tells people from programs.
+#[derive(Clone)]
+pub struct CaptchaConfig {
+    /// Who.
+    pub provider: Provider,
+    /// Public half of the key.
+    pub site_key: String,
+    /// Secret half.
+    pub secret: Secret<String>,
+    /// Where tokens are verified, if not at the provider.
+    pub verify_url: Option<String>,
+    /// The widget's script, if not the provider's.
+    pub script_url: Option<String>,
+}
+
+impl fmt::Debug for CaptchaConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { provider, site_key, secret: _, verify_url, script_url } = self;
+        f.debug_struct("CaptchaConfig")
+            .field("provider", provider)
+            .field("site_key", site_key)
+            .field("verify_url", verify_url)
+            .field("script_url", script_url)
+            .finish_non_exhaustive()
+    }
+}
+
+impl CaptchaConfig {
+    /// The provider that is set, if one is.
+    pub fn from_settings(settings: &Settings) -> Result<Option<Self>, Failure> {
+        let text = |name: &str| settings.text(name).trim().to_owned();
+        let provider = match settings.text("captcha.provider") {
+            "recaptcha" => Provider::Recaptcha,
+            "hcaptcha" => Provider::Hcaptcha,
+            "turnstile" => Provider::Turnstile,
+            _ => {
+                let others = ["captcha.site_key", "captcha.secret", "captcha.verify_url", "captcha.script_url"];
+                return match others.iter().find(|name| !text(name).is_empty()) {
+                    Some(name) => Err(settings.wrong(name, "is of no use without captcha.provider")),
+                    None => Ok(None),
+                };
+            }
+        };
+        for name in ["captcha.site_key", "captcha.secret"] {
+            if text(name).is_empty() {
+                return Err(settings.wrong(name, "is missing, since captcha.provider is set"));
+            }
+        }
+        Ok(Some(Self {
+            provider,
+            site_key: text("captcha.site_key"),
+            secret: Secret::new(text("captcha.secret")),
+            verify_url: own_url(settings, "captcha.verify_url")?,
+            script_url: own_url(settings, "captcha.script_url")?,
+        }))
+    }
+}
+
+/// A URL over which a secret or a script travels: with TLS, unless it stays on this machine.
+fn own_url(settings: &Settings, name: &str) -> Result<Option<String>, Failure> {
+    let text = settings.text(name).trim();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let uri: Option<Uri> = text.parse().ok();
+    let is_usable = uri.is_some_and(|uri| match (uri.scheme_str(), uri.authority()) {
+        (_, Some(authority)) if authority.as_str().contains('@') => false,
+        (Some("https"), Some(_)) => true,
+        (Some("http"), Some(authority)) => names_this_machine(authority.host().trim_matches(['[', ']'])),
+        _ => false,
+    });
+    if is_usable {
+        Ok(Some(text.to_owned()))
+    } else {
+        Err(settings.wrong(name, "must be a URL that begins with https://"))
+    }
+}
+
 /// The configuration of `narthex serve`, checked.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -142,6 +223,8 @@ pub struct Config {
     pub totp_at_login: bool,
     /// Mail server of the installation.
     pub mail: Option<MailConfig>,
+    /// Who tells people from programs.
+    pub captcha: Option<CaptchaConfig>,
     /// Log format.
     pub log_format: LogFormat,
     /// Log directives.
@@ -203,6 +286,7 @@ impl Config {
             limits: limits(settings)?,
             totp_at_login: settings.boolean("login.totp"),
             mail: mail(settings)?,
+            captcha: CaptchaConfig::from_settings(settings)?,
             log_format: if settings.text("log.format") == "pretty" { LogFormat::Pretty } else { LogFormat::Json },
             log_level: settings.text("log.level").to_owned(),
         })
