@@ -3,12 +3,12 @@
 use http::{HeaderValue, Response, StatusCode, header};
 use narthex_core::login::{self, AuthRequest, Choice, Intent, Method, Problem, Stage};
 use narthex_core::passwordless::{self, Refusal};
-use narthex_core::{Result, connections, users};
+use narthex_core::{Result, captcha as captchas, connections, users};
 
 use super::steps::{address, has_users, page_of};
 use super::visit::{Csrf, Visit};
 use super::{look, redirect};
-use crate::pages::{self, Answer, Methods, Page as _};
+use crate::pages::{self, Answer, Captcha, Frame, Methods, Page as _};
 use crate::reply::Body;
 
 /// BeginAuthentication, as the pages' script calls it.
@@ -57,6 +57,8 @@ pub const fn say(problem: Problem) -> &'static str {
         Problem::BlockedDomain => "Sign up with your work email address.",
         Problem::TooMany(_) => "Too many attempts, try again in a minute.",
         Problem::MailFailed => "The email could not be sent. Please try again.",
+        Problem::CaptchaRefused => "Complete the check that you are not a robot, and try again.",
+        Problem::CaptchaUnavailable => "We cannot check at the moment that you are not a robot. Please try again in a few minutes.",
         Problem::WrongCode => "The code is not right. Check it and try again.",
         Problem::ExpiredCode => "The code has expired. Ask for a new one.",
         Problem::Locked => "Too many wrong codes. Start again.",
@@ -79,6 +81,11 @@ pub fn method_of(login: &AuthRequest) -> Option<&'static str> {
     }
 }
 
+/// The captcha of a form that leads to a mail or tries a code, where the environment asks for one.
+async fn captcha(visit: &Visit) -> Result<Option<Captcha<'_>>> {
+    Ok(captchas::widget(&visit.state.core, visit.environment.id).await?.map(Captcha))
+}
+
 /// The page on which somebody says who they are.
 pub async fn identify(
     visit: &Visit,
@@ -94,6 +101,7 @@ pub async fn identify(
     let frame =
         visit.frame(&look, login.authorize.ui_locales.as_deref(), csrf.text(), Some(&login.authorize.redirect_uri));
     let by_mail = connections::passwordless(core, environment).await?.is_some_and(|connection| connection.enabled);
+    let frame = Frame { captcha: if by_mail { captcha(visit).await? } else { None }, ..frame };
     let by_passkey = connections::webauthn(core, environment).await?.filter(|connection| connection.enabled);
     let (sign_in, sign_up) = (address("login", login.id), address("signup", login.id));
     let passkey_action = address("passkey-login", login.id);
@@ -161,6 +169,7 @@ async fn verify(visit: &Visit, login: &AuthRequest, csrf: &Csrf, shown: Shown) -
         (None, true) => Answer::SentAgain,
         (None, false) => Answer::None,
     };
+    let frame = Frame { captcha: if locked { None } else { captcha(visit).await? }, ..frame };
     let resend_after = match shown.problem {
         Some(Problem::TooMany(seconds)) => seconds,
         _ => RESEND_AFTER,

@@ -12,7 +12,7 @@ use super::authorize::refuse;
 use super::pages::{self as draw, Shown};
 use super::visit::{Csrf, Visit};
 use super::{cookies, look, redirect};
-use crate::pages::{self, Page as _};
+use crate::pages::{self, Captcha, Page as _};
 use crate::reply::{self, Body};
 
 /// A browser that shows the page of a login so soon after its beginning, and has no cookie of it, keeps none.
@@ -76,8 +76,7 @@ pub async fn serve(visit: &Visit) -> Result<Response<Body>> {
         "poll" => Ok(waiting(login.stage == Stage::Verify)),
         // An address that is being proven can be given up for another one, a way to sign in for signing up.
         "login" | "signup" if login.stage <= Stage::Verify => {
-            let intent = if page == "signup" { Intent::SignUp } else { Intent::SignIn };
-            draw::identify(visit, &login, &csrf, intent, "", None).await
+            draw::identify(visit, &login, &csrf, intent_of(page), "", None).await
         }
         "recovery" if login.stage == Stage::SecondFactor => draw::totp(visit, &login, &csrf, true, None).await,
         "organization" if login.stage == Stage::Choose => draw::create(visit, &login, &csrf, "", None).await,
@@ -91,10 +90,17 @@ pub async fn serve(visit: &Visit) -> Result<Response<Body>> {
 /// A form of a login.
 async fn take(visit: &Visit, page: &str, login: AuthRequest, csrf: &Csrf) -> Result<Response<Body>> {
     let (core, environment) = (&visit.state.core, &visit.environment);
+    if matches!(page, "login" | "signup" | "verify" | "resend") {
+        let token = core.captcha.widget().map(|widget| visit.field(Captcha(widget).field())).unwrap_or_default();
+        let address = visit.visitor.device.ip.parse().ok();
+        if let Some(problem) = login::check_captcha(core, environment, &login, token, address).await? {
+            return again(visit, page, &login, csrf, problem).await;
+        }
+    }
     let current = visit.session_id().await?;
     let outcome = match page {
         "login" | "signup" => {
-            let intent = if page == "signup" { Intent::SignUp } else { Intent::SignIn };
+            let intent = intent_of(page);
             let email = visit.field("email");
             let outcome = login::submit_email(core, environment, &login, email, intent).await?;
             if let Step::Problem(problem) = outcome.step {
@@ -149,6 +155,30 @@ async fn take(visit: &Visit, page: &str, login: AuthRequest, csrf: &Csrf) -> Res
         _ => return Ok(redirect(&page_of(&login, login.stage))),
     };
     answer(visit, &login, csrf, outcome).await
+}
+
+/// What the page at this address is for.
+fn intent_of(page: &str) -> Intent {
+    if page == "signup" { Intent::SignUp } else { Intent::SignIn }
+}
+
+/// The form once more, with a fresh captcha in it.
+async fn again(
+    visit: &Visit,
+    page: &str,
+    login: &AuthRequest,
+    csrf: &Csrf,
+    problem: Problem,
+) -> Result<Response<Body>> {
+    let mut response = if matches!(page, "login" | "signup") {
+        draw::identify(visit, login, csrf, intent_of(page), visit.field("email"), Some(problem)).await?
+    } else {
+        draw::stage(visit, login, csrf, Shown::problem(problem)).await?
+    };
+    if problem == Problem::CaptchaUnavailable {
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    }
+    Ok(response)
 }
 
 /// What a step has led to.

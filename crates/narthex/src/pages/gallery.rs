@@ -106,8 +106,12 @@ pub fn look(name: &str) -> Option<Look> {
 /// A page by name.
 #[allow(clippy::too_many_lines)] // a list of samples
 pub fn page(name: &str, look: &Look, words: &Words<'_>) -> Option<Response<Body>> {
-    let frame =
-        Frame { look, texts: Texts::of("en"), csrf: "sample", destination: Some("https://app.example/callback") };
+    let frame = Frame {
+        texts: Texts::of("en"),
+        csrf: "sample",
+        destination: Some("https://app.example/callback"),
+        ..Frame::new(look)
+    };
     let at = "/dev/pages";
     let Words { name: company, email, sentence, picture, url } = *words;
     let social = |provider, name| Social { provider, name, title: None, href: at };

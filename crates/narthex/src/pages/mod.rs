@@ -7,6 +7,7 @@
 //! `Continue`, `[data-scope="pin-input"][data-part="input"]`.
 
 mod assets;
+mod captcha;
 mod color;
 mod consent;
 pub mod gallery;
@@ -23,6 +24,7 @@ use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 
 pub use assets::{Assets, PREFIX as ASSETS};
+pub use captcha::Captcha;
 pub use consent::{Client, Consent, Scope};
 pub use invitations::{AcceptInvitation, InvitationAccepted, InvitationEnded, InvitationEnding};
 pub use login::{
@@ -53,12 +55,14 @@ pub struct Frame<'a> {
     /// `form-action`, and where an application's callback leads on to is not known here: so a page of a transaction lets its forms end at
     /// any https address, and at what else this URI says (plain http, a scheme of its own). Pages of no transaction stay here.
     pub destination: Option<&'a str>,
+    /// The captcha in the page's form, where its environment asks for one.
+    pub captcha: Option<Captcha<'a>>,
 }
 
 impl<'a> Frame<'a> {
     /// A frame in English, without a form and a transaction.
     pub fn new(look: &'a Look) -> Self {
-        Self { look, texts: Texts::of(""), csrf: "", destination: None }
+        Self { look, texts: Texts::of(""), csrf: "", destination: None, captcha: None }
     }
 
     /// What the application calls an organization, inside a sentence: `organization`.
@@ -137,10 +141,19 @@ impl<'a> Frame<'a> {
                 _ => "'self' https:".to_owned(),
             },
         };
-        format!(
-            "default-src 'none'; base-uri 'none'; connect-src 'self'; font-src {font}; form-action {forms}; frame-ancestors 'none'; \
-             img-src 'self' {images}; script-src 'self'; style-src 'self' {style}; trusted-types 'none'; require-trusted-types-for 'script'"
-        )
+        let policy = format!(
+            "default-src 'none'; base-uri 'none'; font-src {font}; form-action {forms}; frame-ancestors 'none'; img-src 'self' {images}"
+        );
+        match self.captcha.map(|captcha| captcha.sources()) {
+            None => format!(
+                "{policy}; connect-src 'self'; script-src 'self'; style-src 'self' {style}; trusted-types 'none'; \
+                 require-trusted-types-for 'script'"
+            ),
+            // The providers' scripts load others by URLs that are plain text, which trusted types refuse.
+            Some(captcha::Sources { script, frame, connect, style: drawn }) => format!(
+                "{policy}; connect-src 'self' {connect}; frame-src {frame}; script-src 'self' {script}; style-src 'self' {style} {drawn}"
+            ),
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use narthex_core::ids::AuthErrorId;
 use narthex_core::login::{self, AuthRequest, Choice, Choices, Intent, NewOrganization, Problem, Stage, Step, Visitor};
 use narthex_core::passwordless::{self, Delivery, Refusal};
 use narthex_core::sessions::Device;
-use narthex_core::{Core, Error, Kind, Result, branding, connections, users};
+use narthex_core::{Core, Error, Kind, Result, branding, captcha, connections, users};
 use narthex_rpc::{Context, Rpcs};
 
 use super::organizations::{time, with};
@@ -98,6 +98,7 @@ async fn discover(
 ) -> Result<wire::DiscoveryAuthMethodResponse> {
     let given = request.discovery_request.unwrap_or_default();
     let login = current(&core, &context).await?;
+    human(&core, &context, &login, &given.g_recaptcha_response, "discovery_request.g_recaptcha_response").await?;
     let intent = if given.intent == Intent::SignUp as i32 { Intent::SignUp } else { Intent::SignIn };
     let outcome = login::submit_email(&core, &context.environment, &login, &given.email, intent).await?;
     settle(&outcome.step, "discovery_request.email")?;
@@ -111,15 +112,25 @@ async fn verify(
 ) -> Result<wire::VerifyPasswordLessOtpResponse> {
     let given = request.otp_req.unwrap_or_default();
     let login = current(&core, &context).await?;
+    human(&core, &context, &login, &given.g_recaptcha_response, "otp_req.g_recaptcha_response").await?;
     let outcome = login::submit_code_and_hold(&core, &context.environment, &login, &given.code_challenge).await?;
     settle(&outcome.step, "otp_req.code_challenge")?;
     Ok(wire::VerifyPasswordLessOtpResponse {})
 }
 
-async fn resend(core: Arc<Core>, context: Context, _: wire::ResendAuthPasswordlessRequest) -> Result<()> {
+async fn resend(core: Arc<Core>, context: Context, request: wire::ResendAuthPasswordlessRequest) -> Result<()> {
     let login = current(&core, &context).await?;
+    human(&core, &context, &login, &request.g_recaptcha_response, "g_recaptcha_response").await?;
     let outcome = login::resend(&core, &context.environment, &login).await?;
     settle(&outcome.step, "")
+}
+
+/// Refuses a step whose captcha is missing or not good. The field is named after the provider that the contract knows, and takes any's.
+async fn human(core: &Core, context: &Context, login: &AuthRequest, token: &str, field: &str) -> Result<()> {
+    match login::check_captcha(core, &context.environment, login, token, Some(context.peer)).await? {
+        Some(problem) => settle(&Step::Problem(problem), field),
+        None => Ok(()),
+    }
 }
 
 async fn organizations(core: Arc<Core>, context: Context, (): ()) -> Result<wire::ListUserOrganizationsResponse> {
@@ -252,13 +263,17 @@ async fn features(core: Arc<Core>, context: Context, (): ()) -> Result<wire::Get
     let environment = &context.environment;
     let settings = users::user_management(&core, environment.id).await?;
     let is_full = environment.authentication_mode == AuthenticationMode::FullStack;
-    let serde_json::Value::Object(features) = serde_json::json!({
+    let serde_json::Value::Object(mut features) = serde_json::json!({
         "full_stack_auth": is_full,
         "organization_signup": users::is_signup_open(&core, environment).await?,
         "bot_detection": settings.enable_bot_detection,
     }) else {
         return Err(Error::internal("an object is none"));
     };
+    if let Some(widget) = captcha::widget(&core, environment.id).await? {
+        features.insert("captcha_provider".to_owned(), widget.provider.name().into());
+        features.insert("captcha_site_key".to_owned(), widget.site_key.clone().into());
+    }
     Ok(wire::GetAuthFeaturesResponse { features: Some(structs::from_json(features)) })
 }
 
@@ -281,6 +296,8 @@ fn settle(step: &Step, field: &str) -> Result<()> {
     let precondition = |text: &'static str| Err(Error::new(Kind::FailedPrecondition, text));
     match problem {
         Problem::BadAddress => Err(Error::invalid(field, "string.email", "must be an e-mail address")),
+        Problem::CaptchaRefused => Err(Error::invalid(field, "captcha", "must be the token of a captcha, not used before")),
+        Problem::CaptchaUnavailable => Err(Error::new(Kind::Unavailable, "the captcha cannot be verified, try again")),
         Problem::WrongCode => Err(Error::invalid(field, "passwordless.code", "is not the code that was sent")),
         Problem::ExpiredCode => Err(Error::invalid(field, "passwordless.expired", "has expired or was used already")),
         Problem::TooMany(seconds) => {

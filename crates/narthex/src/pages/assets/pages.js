@@ -9,6 +9,14 @@
   addEventListener('submit', event => {
     const form = event.target;
     if (form.dataset.sent) return event.preventDefault();
+    // An open captcha is worth a word before what was typed is lost. Whoever insists is sent on: the widget itself may be broken.
+    const captcha = one('[data-captcha]', form);
+    const token = captcha && one(`[name="${captcha.dataset.captcha}"]`, form);
+    const open = one('[data-captcha-open]', form);
+    if (token && !token.value && open.hidden) {
+      open.hidden = false;
+      return event.preventDefault();
+    }
     form.dataset.sent = '1';
     event.submitter?.setAttribute('aria-busy', 'true');
   });
@@ -16,7 +24,14 @@
     for (const form of document.forms) delete form.dataset.sent;
     for (const button of all('[aria-busy]')) button.removeAttribute('aria-busy');
   };
-  addEventListener('pageshow', event => event.persisted && fresh());
+  addEventListener('pageshow', event => {
+    if (!event.persisted) return;
+    fresh();
+    // Its token is used up.
+    for (const provider of ['grecaptcha', 'hcaptcha', 'turnstile']) {
+      try { window[provider]?.reset(); } catch { /* none is drawn */ }
+    }
+  });
 
   // One box per character. The field that the server sent stays, hidden, as what the form sends.
   for (const set of all('[data-pin]')) {
