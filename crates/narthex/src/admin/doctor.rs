@@ -9,8 +9,9 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use narthex_core::captcha::Unverified;
 use narthex_core::ids::EnvId;
-use narthex_core::{Core, Error, events, keys, organizations, permissions, users};
+use narthex_core::{Core, Error, captcha, events, keys, organizations, permissions, users};
 use prost::Message;
 use rustls::client::WebPkiServerVerifier;
 use rustls::{ClientConfig, RootCertStore};
@@ -24,6 +25,7 @@ use tokio_rustls::TlsConnector;
 use super::{Answer, all_environments};
 use crate::config::{Config, TlsMode};
 use crate::health::{HealthCheckRequest, HealthCheckResponse};
+use crate::outbound;
 use crate::smtp::SmtpMailer;
 
 /// How bad it is.
@@ -141,6 +143,10 @@ async fn environment_checks(
             format!("{name}: {current} keys sign, there must be one"),
         ));
     }
+    if core.captcha.widget().is_none() && captcha::is_on(core, environment.id).await? {
+        let text = format!("{name} has bot detection on, and captcha.provider is not set: see enable_fail_open");
+        findings.push(Finding::new("captcha", Level::Problem, text));
+    }
     findings.push(counters(core, name, environment.id).await?);
     let broken = events::audit::verify(&core.db, environment.id).await?;
     findings.push(match broken.first() {
@@ -203,6 +209,7 @@ pub async fn outside(config: &Config, ca: Option<&std::path::Path>) -> Vec<Findi
         }
     }
     findings.push(smtp(config).await);
+    findings.push(captcha(config).await);
     findings
 }
 
@@ -230,6 +237,22 @@ async fn smtp(config: &Config) -> Finding {
         Ok(()) => Finding::new("smtp", Level::Ok, format!("{} port {} takes mails", mail.host, mail.port)),
         // To the operator, what the server has said is the answer to why.
         Err(error) => Finding::new("smtp", Level::Problem, format!("{} ({})", error.failure.text(), error.detail)),
+    }
+}
+
+/// Asks the verifier about a token that nobody was given: it answers that, or what is wrong with the secret.
+async fn captcha(config: &Config) -> Finding {
+    let Some(captcha) = &config.captcha else {
+        return Finding::new(
+            "captcha",
+            Level::Skipped,
+            "captcha.provider is not set: no environment has bot detection",
+        );
+    };
+    let name = captcha.provider.name();
+    match outbound::captcha(Some(captcha)).verify("narthex-doctor", None).await {
+        Ok(_) => Finding::new("captcha", Level::Ok, format!("{name} verifies tokens")),
+        Err(Unverified(problem)) => Finding::new("captcha", Level::Problem, format!("{name}: {problem}")),
     }
 }
 

@@ -58,7 +58,9 @@ pub const fn say(problem: Problem) -> &'static str {
         Problem::TooMany(_) => "Too many attempts, try again in a minute.",
         Problem::MailFailed => "The email could not be sent. Please try again.",
         Problem::CaptchaRefused => "Complete the check that you are not a robot, and try again.",
-        Problem::CaptchaUnavailable => "We cannot check at the moment that you are not a robot. Please try again in a few minutes.",
+        Problem::CaptchaUnavailable => {
+            "We cannot check at the moment that you are not a robot. Please try again in a few minutes."
+        }
         Problem::WrongCode => "The code is not right. Check it and try again.",
         Problem::ExpiredCode => "The code has expired. Ask for a new one.",
         Problem::Locked => "Too many wrong codes. Start again.",

@@ -68,11 +68,6 @@ impl<'a> Captcha<'a> {
         };
         let own = self.0.script_url.as_deref().map(look::origin).unwrap_or_default();
         let with_own = |sources: &str| format!("{sources} {own}").trim().to_owned();
-        Sources {
-            script: with_own(script),
-            frame: with_own(frame),
-            connect: with_own(connect),
-            style: with_own(style),
-        }
+        Sources { script: with_own(script), frame: with_own(frame), connect: with_own(connect), style: with_own(style) }
     }
 }

@@ -296,7 +296,9 @@ fn settle(step: &Step, field: &str) -> Result<()> {
     let precondition = |text: &'static str| Err(Error::new(Kind::FailedPrecondition, text));
     match problem {
         Problem::BadAddress => Err(Error::invalid(field, "string.email", "must be an e-mail address")),
-        Problem::CaptchaRefused => Err(Error::invalid(field, "captcha", "must be the token of a captcha, not used before")),
+        Problem::CaptchaRefused => {
+            Err(Error::invalid(field, "captcha", "must be the token of a captcha, not used before"))
+        }
         Problem::CaptchaUnavailable => Err(Error::new(Kind::Unavailable, "the captcha cannot be verified, try again")),
         Problem::WrongCode => Err(Error::invalid(field, "passwordless.code", "is not the code that was sent")),
         Problem::ExpiredCode => Err(Error::invalid(field, "passwordless.expired", "has expired or was used already")),

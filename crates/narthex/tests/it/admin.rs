@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::harness::Harness;
 
 /// Runs the program on a folder. The server under test runs in this process, so the call must not block its threads.
-async fn narthex(folder: &Path, arguments: &[&str]) -> Output {
+pub async fn narthex(folder: &Path, arguments: &[&str]) -> Output {
     let folder = folder.join("narthex");
     let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
     tokio::task::spawn_blocking(move || {

@@ -7,6 +7,7 @@ mod attacks;
 mod auth_service;
 mod browser;
 mod callers;
+mod captcha;
 mod certificates;
 mod clients;
 mod config;
