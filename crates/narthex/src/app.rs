@@ -57,7 +57,7 @@ pub struct DevOptions {
     /// Whether a login asks users with an authenticator app for a code of it.
     pub totp_at_login: bool,
     /// Who tells people from programs; nobody unless configured.
-    pub captcha: Option<CaptchaConfig>,
+    pub captcha: Option<Box<CaptchaConfig>>,
 }
 
 impl DevOptions {
@@ -404,7 +404,7 @@ pub async fn open_core(
     master_key: MasterKeySource,
 ) -> Result<Arc<Core>, Failure> {
     let captcha = match &options.mode {
-        Mode::Dev(dev) => dev.captcha.as_ref(),
+        Mode::Dev(dev) => dev.captcha.as_deref(),
         Mode::Serve(config) => config.captcha.as_ref(),
     };
     let core = CoreOptions {

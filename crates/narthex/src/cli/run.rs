@@ -21,7 +21,7 @@ pub(super) async fn dev(dev: Dev) -> Result<Exit, Failure> {
         seed: dev.seed,
         limits: dev_limits(&settings)?,
         totp_at_login: settings.boolean("login.totp"),
-        captcha: CaptchaConfig::from_settings(&settings)?,
+        captcha: CaptchaConfig::from_settings(&settings)?.map(Box::new),
     };
     let mut signals = Signals::new()?;
     let running = App::start(AppOptions::new(Mode::Dev(options))).await?;

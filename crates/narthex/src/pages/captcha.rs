@@ -22,7 +22,7 @@ pub(super) struct Sources {
 
 impl<'a> Captcha<'a> {
     /// The form's field that the widget puts the token into.
-    pub const fn field(&self) -> &'static str {
+    pub const fn field(self) -> &'static str {
         match self.0.provider {
             Provider::Recaptcha => "g-recaptcha-response",
             Provider::Hcaptcha => "h-captcha-response",
@@ -31,7 +31,7 @@ impl<'a> Captcha<'a> {
     }
 
     /// The class by which the provider's script knows the place for it.
-    pub(super) const fn class(&self) -> &'static str {
+    pub(super) const fn class(self) -> &'static str {
         match self.0.provider {
             Provider::Recaptcha => "g-recaptcha",
             Provider::Hcaptcha => "h-captcha",
@@ -39,11 +39,11 @@ impl<'a> Captcha<'a> {
         }
     }
 
-    pub(super) fn site_key(&self) -> &'a str {
+    pub(super) fn site_key(self) -> &'a str {
         &self.0.site_key
     }
 
-    pub(super) fn script(&self) -> &'a str {
+    pub(super) fn script(self) -> &'a str {
         self.0.script_url.as_deref().unwrap_or(match self.0.provider {
             Provider::Recaptcha => "https://www.google.com/recaptcha/api.js",
             Provider::Hcaptcha => "https://js.hcaptcha.com/1/api.js",
@@ -52,7 +52,7 @@ impl<'a> Captcha<'a> {
     }
 
     /// What the providers document, and where the operator's own script comes from.
-    pub(super) fn sources(&self) -> Sources {
+    pub(super) fn sources(self) -> Sources {
         let (script, frame, connect, style) = match self.0.provider {
             Provider::Recaptcha => (
                 "https://www.google.com/recaptcha/ https://www.gstatic.com/recaptcha/",

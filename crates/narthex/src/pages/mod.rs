@@ -144,7 +144,7 @@ impl<'a> Frame<'a> {
         let policy = format!(
             "default-src 'none'; base-uri 'none'; font-src {font}; form-action {forms}; frame-ancestors 'none'; img-src 'self' {images}"
         );
-        match self.captcha.map(|captcha| captcha.sources()) {
+        match self.captcha.map(Captcha::sources) {
             None => format!(
                 "{policy}; connect-src 'self'; script-src 'self'; style-src 'self' {style}; trusted-types 'none'; \
                  require-trusted-types-for 'script'"

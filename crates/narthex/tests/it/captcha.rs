@@ -1,7 +1,7 @@
 //! Bot detection: logins that ask for a captcha, on the hosted pages and in AuthService. The verifier is a stand-in on this machine: it
 //! speaks `siteverify` as the providers document it, but none of them has been asked.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -51,14 +51,22 @@ enum Mood {
 #[derive(Clone)]
 struct Verifier {
     url: String,
-    state: Arc<Mutex<(Mood, &'static str, Vec<std::collections::BTreeMap<String, String>>)>>,
+    state: Arc<Mutex<State>>,
+}
+
+struct State {
+    mood: Mood,
+    hostname: &'static str,
+    /// The forms that it got.
+    asked: Vec<BTreeMap<String, String>>,
 }
 
 impl Verifier {
     async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/siteverify", listener.local_addr().unwrap());
-        let verifier = Self { url, state: Arc::new(Mutex::new((Mood::Well, "localhost", Vec::new()))) };
+        let state = State { mood: Mood::Well, hostname: "localhost", asked: Vec::new() };
+        let verifier = Self { url, state: Arc::new(Mutex::new(state)) };
         let serving = verifier.clone();
         tokio::spawn(async move {
             let used = Arc::new(Mutex::new(BTreeSet::new()));
@@ -89,8 +97,8 @@ impl Verifier {
         let form = parameters(&body);
         let (mood, hostname) = {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            state.2.push(form.clone());
-            (state.0, state.1)
+            state.asked.push(form.clone());
+            (state.mood, state.hostname)
         };
         let refuse = |code: &str| json!({ "success": false, "error-codes": [code] }).to_string();
         let token = form.get("response").cloned().unwrap_or_default();
@@ -112,16 +120,16 @@ impl Verifier {
     }
 
     fn feel(&self, mood: Mood) {
-        self.state.lock().unwrap().0 = mood;
+        self.state.lock().unwrap().mood = mood;
     }
 
     fn say_host(&self, hostname: &'static str) {
-        self.state.lock().unwrap().1 = hostname;
+        self.state.lock().unwrap().hostname = hostname;
     }
 
     /// How often it was asked.
     fn asked(&self) -> usize {
-        self.state.lock().unwrap().2.len()
+        self.state.lock().unwrap().asked.len()
     }
 }
 
@@ -143,7 +151,7 @@ async fn start(engine: Engine, fail_open: bool) -> Option<(Client, Verifier)> {
     let harness = harness
         .restart(move |options| {
             if let narthex::Mode::Dev(dev) = &mut options.mode {
-                dev.captcha = Some(config(&url));
+                dev.captcha = Some(Box::new(config(&url)));
             }
         })
         .await
@@ -199,7 +207,7 @@ async fn in_rpcs(engine: Engine) {
     let (status, text) = call(&browser, DISCOVERY, discover("good-1")).await;
     assert_eq!(status, 200, "{text}");
     assert_eq!(mails(harness, ANN).await, 1);
-    let asked = verifier.state.lock().unwrap().2.last().cloned().unwrap();
+    let asked = verifier.state.lock().unwrap().asked.last().cloned().unwrap();
     assert_eq!((&*asked["secret"], &*asked["response"], &*asked["remoteip"]), (SECRET, "good-1", "127.0.0.1"));
 
     let (status, text) = call(&browser, RESEND, json!({})).await;
