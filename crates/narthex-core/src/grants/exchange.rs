@@ -108,12 +108,6 @@ pub async fn exchange(
     };
     let resource = scope::resource_of(&mut reader, environment, &grant.authorization).await?;
     scope::check_target(resource.as_ref(), request.resource.as_deref())?;
-    // Asked again when the code is spent; here it spares two signatures.
-    if let Some(session) = grant.authorization.subject.session()
-        && sessions::live(&mut reader, environment.id, session, now).await?.is_none()
-    {
-        return Err(invalid_grant(SESSION));
-    }
     drop(reader);
     let Some(person) = person::load(core, environment.id, &grant.authorization.subject).await? else {
         return Err(invalid_grant("the user may not sign in any more"));
@@ -137,7 +131,7 @@ pub async fn exchange(
     let signed = issue.sign(core, environment).await?;
     let refresh_token = refresh.as_ref().map(|refresh| refresh.text().to_owned());
     let lasts = Lasts { access: signed.expires_at, refresh: refresh_end(resource.as_ref(), now) };
-    spend(core, environment, grant.id, attempt, refresh, lasts, client.kind.is_application()).await?;
+    spend(core, environment, grant, attempt, refresh, lasts, client.kind.is_application()).await?;
     let Signed { access_token, id_token, expires_in, scope, .. } = signed;
     Ok(IssuedToken { access_token, expires_in, scope, id_token, refresh_token })
 }
@@ -273,17 +267,17 @@ async fn settle(
     }
 }
 
-/// Spends the code, if that is still possible.
+/// Spends the code of a grant that was judged good, if that is still possible.
 async fn spend(
     core: &Core,
     environment: &Environment,
-    id: GrantId,
+    grant: Grant,
     attempt: Attempt,
     refresh: Option<NewRefresh>,
     lasts: Lasts,
     is_application: bool,
 ) -> Result<(), TokenError> {
-    let (environment, now, number) = (environment.id, core.clock.now(), attempt.number);
+    let (environment, now, id, number) = (environment.id, core.clock.now(), grant.id, attempt.number);
     let outcome = core
         .db
         .write_checked(
@@ -293,32 +287,33 @@ async fn spend(
                 Ok(tx.opt::<(i64,)>(sql, &narthex_db::p![id, number]).await?.is_some())
             },
             async move |tx| {
-                let Some(grant) = store::load(tx, environment, id).await? else {
-                    return Ok(Outcome::Refused(SPENT, None));
-                };
-                let verdict = judge(&grant, &attempt, now);
-                if !matches!(verdict, Verdict::Good) {
-                    return settle(tx, &grant, &verdict, &attempt, now).await;
-                }
                 let Authorization { subject, .. } = &grant.authorization;
                 if !person::stands(tx, environment, subject).await? {
                     return Ok(Outcome::Refused("the user may not sign in any more", None));
                 }
                 let mut end = lasts.refresh;
+                let mut entered = None;
                 if let Subject::User { user, organization, session } = subject {
                     let live = sessions::live(tx, environment, *session, now).await?;
                     let Some(session) = live.filter(|session| session.user == *user) else {
                         return Ok(Outcome::Refused(SESSION, None));
                     };
                     end = Some(end.unwrap_or(session.expires_at).min(session.expires_at));
-                    if is_application {
-                        sessions::enter_client(tx, &session, &grant.client_id, *organization, now).await?;
-                    }
+                    entered = is_application.then_some((session, *organization));
                 }
                 let refresh = refresh.as_ref().zip(end);
                 let last = refresh.map_or(lasts.access, |(_, end)| end.max(lasts.access));
                 let expires_at = last.max(grant.code_expires_at);
-                store::spend(tx, id, &Spent { attempt: attempt.number, refresh, expires_at }).await?;
+                if !store::spend(tx, id, &Spent { attempt: number, refresh, expires_at }).await? {
+                    // It was spent or revoked since it was judged.
+                    let Some(grant) = store::load(tx, environment, id).await? else {
+                        return Ok(Outcome::Refused(SPENT, None));
+                    };
+                    return settle(tx, &grant, &judge(&grant, &attempt, now), &attempt, now).await;
+                }
+                if let Some((session, organization)) = &entered {
+                    sessions::enter_client(tx, session, &grant.client_id, *organization, now).await?;
+                }
                 Ok::<_, Error>(Outcome::Spent)
             },
         )

@@ -112,22 +112,24 @@ pub(super) struct Spent<'a> {
     pub(super) expires_at: Timestamp,
 }
 
-/// Spends the code.
-pub(super) async fn spend(tx: &mut Tx, id: GrantId, spent: &Spent<'_>) -> Result<()> {
+/// Spends the code. False where it was spent or revoked before.
+pub(super) async fn spend(tx: &mut Tx, id: GrantId, spent: &Spent<'_>) -> Result<bool> {
     let refresh = spent.refresh;
-    tx.execute(
-        "UPDATE grants SET attempt = $2, family_hash = $3, current_hash = $4, refresh_expires_at = $5, expires_at = $6 WHERE id = $1",
-        &p![
-            id,
-            spent.attempt,
-            refresh.map(|(token, _)| token.family_hash().to_vec()),
-            refresh.map(|(token, _)| token.hash().to_vec()),
-            refresh.map(|(_, end)| end),
-            spent.expires_at
-        ],
-    )
-    .await?;
-    Ok(())
+    let rows = tx
+        .execute(
+            "UPDATE grants SET attempt = $2, family_hash = $3, current_hash = $4, refresh_expires_at = $5, expires_at = $6 \
+             WHERE id = $1 AND attempt IS NULL AND revoked_at IS NULL",
+            &p![
+                id,
+                spent.attempt,
+                refresh.map(|(token, _)| token.family_hash().to_vec()),
+                refresh.map(|(token, _)| token.hash().to_vec()),
+                refresh.map(|(_, end)| end),
+                spent.expires_at
+            ],
+        )
+        .await?;
+    Ok(rows == 1)
 }
 
 /// Spends the code for nothing.
