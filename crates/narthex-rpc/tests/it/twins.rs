@@ -3,13 +3,14 @@
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
 
-use crate::support::{Choices, make, pool, reflect};
+use crate::support::{Choices, delimited, make, pool, reflect};
+use crate::validation::{probes, with};
 use crate::world::{Answer, TOKENS, World, caller, frame, grpc, rest};
 use bytes::Bytes;
 use http::Version;
 use http_body_util::Full;
 use narthex_api::METHODS;
-use narthex_api::contract::{Body, Cardinality, EndUsers, Http, Kind, Message, Method, WellKnown};
+use narthex_api::contract::{Body, Cardinality, EndUsers, Field, Http, Kind, Message, Method, WellKnown};
 use narthex_core::Caller;
 use narthex_core::caller::kind;
 use narthex_rpc::Rpcs;
@@ -330,9 +331,30 @@ fn request(method: &'static Method, http: &Http, seed: u64) -> (DynamicMessage, 
     let mut choices = Choices::new(seed);
     let descriptor = reflect(pool(), method.input);
     let made = make(method.input, &mut choices, 4);
-    let mut message = DynamicMessage::decode(descriptor.clone(), &made[..]).unwrap();
-    let variables: Vec<&str> = http.template.split('{').skip(1).filter_map(|rest| rest.split('}').next()).collect();
+    let mut message = DynamicMessage::decode(descriptor, &made[..]).unwrap();
+    for name in variables(http) {
+        message.clear_field_by_name(name);
+    }
+    spelled(method, http, message, seed)
+}
+
+/// The fields of a request that stand in the path.
+fn variables(http: &Http) -> Vec<&'static str> {
+    http.template.split('{').skip(1).filter_map(|rest| rest.split('}').next()).collect()
+}
+
+/// A message as far as the binding can carry it, with something in each field of the path, and its query and body.
+fn spelled(
+    method: &'static Method,
+    http: &Http,
+    mut message: DynamicMessage,
+    seed: u64,
+) -> (DynamicMessage, String, String) {
+    let variables = variables(http);
     for (index, name) in variables.iter().enumerate() {
+        if message.has_field_by_name(name) {
+            continue;
+        }
         let field = method.input.field_named(name).unwrap();
         let value = match field.kind {
             Kind::Int32 => Value::I32(index as i32),
@@ -415,6 +437,50 @@ fn request(method: &'static Method, http: &Http, seed: u64) -> (DynamicMessage, 
     (message, query.join("&"), body)
 }
 
+/// A field of the path, spelled.
+fn in_path(message: &DynamicMessage, name: &str) -> String {
+    match message.get_field_by_name(name).unwrap().into_owned() {
+        Value::String(text) => escaped(&text),
+        Value::I32(number) => number.to_string(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// What validation has found, as path, rule and text; nothing where it has let the request pass. (Maps have no order, so neither have the
+/// violations in them: they are sorted.)
+fn violations(answer: &Answer) -> Vec<String> {
+    let text = |field: &str, constraint: &str, description: &str| format!("{field} {constraint} {description}");
+    let mut found: Vec<_> = match (code(answer), answer.headers.contains_key("grpc-status")) {
+        (0, _) => Vec::new(),
+        (_, true) => {
+            let found = answer.grpc_error().1.validation_error_info.unwrap().field_violations;
+            found.iter().map(|it| text(&it.field, &it.constraint, &it.description)).collect()
+        }
+        (_, false) => {
+            let answer = answer.json();
+            let found = answer["details"][0]["validation_error_info"]["field_violations"].as_array();
+            let found = found.unwrap_or_else(|| panic!("{answer}"));
+            let member = |it: &serde_json::Value, name: &str| it[name].as_str().unwrap_or_default().to_owned();
+            found
+                .iter()
+                .map(|it| text(&member(it, "field"), &member(it, "constraint"), &member(it, "description")))
+                .collect()
+        }
+    };
+    found.sort_unstable();
+    found
+}
+
+/// A token of somebody who may call an RPC; None where it takes none.
+fn token_for(method: &'static Method) -> Option<String> {
+    let fits = |caller: &Caller| {
+        let let_in = !is_end_user(caller) || method.auth.end_users != EndUsers::Operators;
+        caller.kind() & method.auth.kinds != 0 && let_in
+    };
+    let token = TOKENS.iter().find(|token| caller(token).is_some_and(|caller| fits(&caller)));
+    token.map(|token| with_all_permissions(token, method))
+}
+
 /// The wire bytes of one field of a message.
 fn alone(message: &DynamicMessage, name: &str) -> Vec<u8> {
     let mut alone = DynamicMessage::new(message.descriptor());
@@ -433,24 +499,14 @@ async fn transports_hand_the_same_message_to_the_same_handler() {
     let world = World::new(echo(&got));
     let (mut equal, mut refused) = (0, 0);
     for method in METHODS.iter().filter(|method| method.auth.kinds != 0) {
-        let fits = |caller: &Caller| {
-            let let_in = !is_end_user(caller) || method.auth.end_users != EndUsers::Operators;
-            caller.kind() & method.auth.kinds != 0 && let_in
-        };
-        let token = TOKENS.iter().find(|token| caller(token).is_some_and(|caller| fits(&caller)));
-        let token = token.map(|token| with_all_permissions(token, method));
+        let token = token_for(method);
         for http in method.http {
             for seed in 0..6 {
                 let (message, query, body) = request(method, http, seed << 32 | method.index as u64);
                 let wire = message.encode_to_vec();
                 let by_grpc = world.grpc(token.as_deref(), method.path, &wire).await;
                 let grpc_got = got.lock().unwrap().take();
-                let value = |name: &str| match message.get_field_by_name(name).unwrap().into_owned() {
-                    Value::String(text) => escaped(&text),
-                    Value::I32(number) => number.to_string(),
-                    other => panic!("{other:?}"),
-                };
-                let path = path_of(http, value);
+                let path = path_of(http, |name| in_path(&message, name));
                 for path in [path.clone(), path.replace('/', "//")] {
                     let target = if query.is_empty() { path.clone() } else { format!("{path}?{query}") };
                     let by_rest = world.rest(token.as_deref(), http.verb, &target, body.clone()).await;
@@ -471,26 +527,8 @@ async fn transports_hand_the_same_message_to_the_same_handler() {
                         (None, None) => {
                             // Refused by validation: with the same words.
                             let (status, info) = by_grpc.grpc_error();
-                            // (Maps have no order, so neither have the violations in them.)
+                            let (rest, grpc) = (violations(&by_rest), violations(&by_grpc));
                             let by_rest = by_rest.json();
-                            let violations = &by_rest["details"][0]["validation_error_info"]["field_violations"];
-                            let text = |field: &str, constraint: &str, description: &str| {
-                                format!("{field} {constraint} {description}")
-                            };
-                            let mut rest: Vec<_> = violations
-                                .as_array()
-                                .unwrap()
-                                .iter()
-                                .map(|violation| {
-                                    let member = |name: &str| violation[name].as_str().unwrap_or_default().to_owned();
-                                    text(&member("field"), &member("constraint"), &member("description"))
-                                })
-                                .collect();
-                            let grpc = info.validation_error_info.unwrap().field_violations;
-                            let mut grpc: Vec<_> =
-                                grpc.iter().map(|it| text(&it.field, &it.constraint, &it.description)).collect();
-                            rest.sort_unstable();
-                            grpc.sort_unstable();
                             // A header holds only so many.
                             assert!(
                                 rest == grpc || status.encode_to_vec().len() > 1_500 && grpc.len() < rest.len(),
@@ -512,4 +550,92 @@ async fn transports_hand_the_same_message_to_the_same_handler() {
         world.gate.seen.lock().unwrap().clear();
     }
     assert!(equal > 1_000 && refused > 1_000, "{equal} {refused}");
+}
+
+/// A place in a request where a message stands: the fields that lead there.
+type Way = Vec<&'static Field>;
+
+/// Every message of a request once, but those in maps, with a way to it.
+fn places(message: &'static Message, way: &Way, known: &mut Vec<&'static str>, all: &mut Vec<(Way, &'static Message)>) {
+    if known.contains(&message.name) {
+        return;
+    }
+    known.push(message.name);
+    all.push((way.clone(), message));
+    for field in message.fields.iter().filter(|field| field.cardinality != Cardinality::Map) {
+        if let Kind::Message(inner) = field.kind {
+            places(inner, &[way.as_slice(), &[field]].concat(), known, all);
+        }
+    }
+}
+
+/// Every rule that a request can meet, inside and outside of its boundary, through the whole pipeline: refused on gRPC and on REST, under
+/// the rule's name and at the field's path, or by neither.
+#[tokio::test]
+async fn err_03_every_rule_holds_at_its_boundary_on_both_transports() {
+    let world = World::new(echo(&Arc::default()));
+    let (mut by_grpc, mut by_rest, mut beyond_rest) = ([0, 0], [0, 0], 0);
+    for method in METHODS.iter().filter(|method| method.auth.kinds != 0) {
+        let token = token_for(method);
+        let mut all = Vec::new();
+        places(method.input, &Way::new(), &mut Vec::new(), &mut all);
+        for (way, message) in all {
+            let prefix: String = way
+                .iter()
+                .map(|field| {
+                    format!("{}{}.", field.name, if field.cardinality == Cardinality::Repeated { "[0]" } else { "" })
+                })
+                .collect();
+            for (field, probe) in
+                message.fields.iter().flat_map(|field| probes(field).into_iter().map(move |it| (field, it)))
+            {
+                let wire = way.iter().rev().fold(with(field, &probe.elements), |inner, outer| {
+                    let mut value = Vec::new();
+                    delimited(&mut value, &inner);
+                    with(outer, &[value])
+                });
+                let expected = format!("{prefix}{} {} ", probe.path, probe.id);
+                let place = format!("{} {expected}{wire:?}", method.path);
+                let reports = |answer: &Answer| violations(answer).iter().any(|found| found.starts_with(&expected));
+                let answer = world.grpc(token.as_deref(), method.path, &wire).await;
+                // A header holds only so many.
+                let is_cut = answer.headers.contains_key("grpc-status") && violations(&answer).len() > 5;
+                assert!(reports(&answer) == probe.broken || is_cut, "{place}: {:?}", violations(&answer));
+                by_grpc[usize::from(probe.broken)] += 1;
+                let asked = DynamicMessage::decode(reflect(pool(), method.input), &wire[..]).unwrap();
+                for http in method.http {
+                    // Some values have no spelling on REST: an empty field of a path, a duration that is too long for JSON.
+                    if json::encode(method.input, &wire, Emit::Set).is_err() {
+                        beyond_rest += 1;
+                        continue;
+                    }
+                    let (message, query, body) = spelled(method, http, asked.clone(), 0);
+                    let top = way.first().map_or(field.name, |outer| outer.name);
+                    let given = |of: &DynamicMessage| {
+                        (of.has_field_by_name(top), of.get_field_by_name(top).unwrap().into_owned())
+                    };
+                    let is_carried = given(&message) == given(&asked);
+                    if !is_carried || variables(http).into_iter().any(|name| in_path(&message, name).is_empty()) {
+                        beyond_rest += 1;
+                        continue;
+                    }
+                    let path = path_of(http, |name| in_path(&message, name));
+                    let target = if query.is_empty() { path } else { format!("{path}?{query}") };
+                    let answer = world.rest(token.as_deref(), http.verb, &target, body.clone()).await;
+                    assert!(
+                        matches!(code(&answer), 0 | 3),
+                        "{place}: {} {target} {body}: {}",
+                        http.verb,
+                        answer.text()
+                    );
+                    let found = violations(&answer);
+                    assert_eq!(reports(&answer), probe.broken, "{place}: {} {target} {body}: {found:?}", http.verb);
+                    by_rest[usize::from(probe.broken)] += 1;
+                }
+            }
+        }
+        world.gate.seen.lock().unwrap().clear();
+    }
+    assert!(by_grpc[0] > 2_000 && by_grpc[1] > 2_000 && by_rest[0] > 2_000 && by_rest[1] > 2_000);
+    assert!(beyond_rest * 8 < by_rest[0] + by_rest[1], "{beyond_rest}");
 }

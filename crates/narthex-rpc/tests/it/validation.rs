@@ -59,7 +59,7 @@ fn duration(seconds: i64) -> Vec<u8> {
 }
 
 /// A message that holds one field with the given elements.
-fn with(field: &Field, elements: &[Vec<u8>]) -> Vec<u8> {
+pub fn with(field: &Field, elements: &[Vec<u8>]) -> Vec<u8> {
     let mut out = Vec::new();
     for element in elements {
         key(&mut out, field.number, wire_type(field.kind));
@@ -69,12 +69,12 @@ fn with(field: &Field, elements: &[Vec<u8>]) -> Vec<u8> {
 }
 
 /// One probe of a rule: the field's elements, and whether the rule (by id) must be reported.
-struct Probe {
-    elements: Vec<Vec<u8>>,
-    id: String,
+pub struct Probe {
+    pub elements: Vec<Vec<u8>>,
+    pub id: String,
     /// What is reported stands at this path.
-    path: String,
-    broken: bool,
+    pub path: String,
+    pub broken: bool,
 }
 
 fn kind_of(kind: Kind) -> Kind {
@@ -251,7 +251,7 @@ fn pattern_samples(pattern: &str) -> (&'static str, &'static str) {
     }
 }
 
-fn probes(field: &'static Field) -> Vec<Probe> {
+pub fn probes(field: &'static Field) -> Vec<Probe> {
     let mut probes = Vec::new();
     let has = |wanted: fn(&Rule) -> bool| field.rules.iter().any(wanted);
     let required = has(|rule| matches!(rule, Rule::Required));
