@@ -580,12 +580,11 @@ async fn err_03_every_rule_holds_at_its_boundary_on_both_transports() {
         let mut all = Vec::new();
         places(method.input, &Way::new(), &mut Vec::new(), &mut all);
         for (way, message) in all {
-            let prefix: String = way
-                .iter()
-                .map(|field| {
-                    format!("{}{}.", field.name, if field.cardinality == Cardinality::Repeated { "[0]" } else { "" })
-                })
-                .collect();
+            let prefix = way.iter().fold(String::new(), |mut prefix, field| {
+                let index = if field.cardinality == Cardinality::Repeated { "[0]" } else { "" };
+                write!(prefix, "{}{index}.", field.name).unwrap();
+                prefix
+            });
             for (field, probe) in
                 message.fields.iter().flat_map(|field| probes(field).into_iter().map(move |it| (field, it)))
             {
