@@ -25,6 +25,7 @@ mod http;
 mod id_token_hint;
 mod limits;
 mod listen;
+mod lists;
 mod login;
 mod login_crash;
 mod logs;
