@@ -181,6 +181,34 @@ class Application {
   }
 }
 
+/** An authenticator in the device of this page, whose user says yes when `present`. */
+class Authenticator {
+  static async of(page, options = {}) {
+    const session = await page.context().newCDPSession(page);
+    await session.send('WebAuthn.enable', { enableUI: false });
+    const authenticator = Object.assign(new Authenticator(), { session });
+    const { authenticatorId } = await session.send('WebAuthn.addVirtualAuthenticator', {
+      options: {
+        protocol: 'ctap2', transport: 'internal', hasResidentKey: true, hasUserVerification: true, isUserVerified: true,
+        automaticPresenceSimulation: true, ...options,
+      },
+    });
+    return Object.assign(authenticator, { authenticatorId });
+  }
+
+  send(method, parameters = {}) {
+    return this.session.send(`WebAuthn.${method}`, { authenticatorId: this.authenticatorId, ...parameters });
+  }
+
+  present(enabled) {
+    return this.send('setAutomaticPresenceSimulation', { enabled });
+  }
+
+  async credentials() {
+    return (await this.send('getCredentials')).credentials;
+  }
+}
+
 const claims = token => JSON.parse(Buffer.from(token.split('.')[1], 'base64url'));
 
 /** Presses the button that leads on, and waits for what comes: the page may look as it did before. */
@@ -228,4 +256,4 @@ const look = async (page, name) => {
   await page.setViewportSize(window);
 };
 
-module.exports = { Application, PIN, SHOTS, address, arrived, authorize, callback, claims, go, home, look, overflows, violations };
+module.exports = { Application, Authenticator, PIN, SHOTS, address, arrived, authorize, callback, claims, go, home, look, overflows, violations };

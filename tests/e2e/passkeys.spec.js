@@ -1,7 +1,7 @@
 // Passkeys in Chromium, with an authenticator of its own.
 const { test, expect } = require('@playwright/test');
 const { generateKeyPairSync } = require('node:crypto');
-const { Application, address, arrived, home, look } = require('./application');
+const { Application, Authenticator, address, arrived, home, look } = require('./application');
 
 // One server, whose settings the tests change in turn.
 test.describe.configure({ mode: 'default' });
@@ -14,34 +14,6 @@ test.beforeAll(async () => {
   await app.passkeys();
 });
 test.afterAll(() => app.stop());
-
-/** An authenticator in the device of this page, whose user says yes when `present`. */
-class Authenticator {
-  static async of(page, options = {}) {
-    const session = await page.context().newCDPSession(page);
-    await session.send('WebAuthn.enable', { enableUI: false });
-    const authenticator = Object.assign(new Authenticator(), { session });
-    const { authenticatorId } = await session.send('WebAuthn.addVirtualAuthenticator', {
-      options: {
-        protocol: 'ctap2', transport: 'internal', hasResidentKey: true, hasUserVerification: true, isUserVerified: true,
-        automaticPresenceSimulation: true, ...options,
-      },
-    });
-    return Object.assign(authenticator, { authenticatorId });
-  }
-
-  send(method, parameters = {}) {
-    return this.session.send(`WebAuthn.${method}`, { authenticatorId: this.authenticatorId, ...parameters });
-  }
-
-  present(enabled) {
-    return this.send('setAutomaticPresenceSimulation', { enabled });
-  }
-
-  async credentials() {
-    return (await this.send('getCredentials')).credentials;
-  }
-}
 
 const member = async name => {
   const email = address(name);
