@@ -19,15 +19,18 @@ for line in (ROOT / "docs/checklist.tsv").read_text().splitlines()[1:]:
 # Proven in part: what is still missing, so that the document never says more than is so.
 PARTLY = {
     "API-05": "for the lists that are built",
+    "CTL-35": "not served to the admin portal, which does not exist yet",
     "CTL-50": "all but a test mail, for which the contract has no RPC",
     "MCP-12": "the metadata of resources is not served yet, so nothing is advertised at all",
     "MCP-24": "for the errors and codes that a test looks at",
     "MEM-08": "for the ways into an organization that exist",
+    "MRG-01": "a mail and a passkey; social logins and SSO connections do not exist yet",
     "OPS-16": "every node serves and works; roles cannot be selected",
     "ORG-13": "for the ways into an organization that exist: create, invite, add",
     "ORG-17": "connections and directories do not exist yet",
     "ORG-18": "on the pages of a login; the admin portal and the widgets are not built yet",
     "SSO-54": "the events; webhooks are not delivered yet",
+    "TST-03": "the log and the events; webhooks are not delivered yet",
 }
 PREFIXES = "|".join(sorted({identifier.split("-")[0].lower() for identifier in IDS}))
 IN_NAME = re.compile(rf"(?:^|_)({PREFIXES})_(\d\d\d?)(?=_|$)")

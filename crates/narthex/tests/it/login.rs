@@ -48,7 +48,7 @@ fn claims(token: &Value) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sgn_01_lgn_02_a_sign_up_makes_an_organization_and_ends_at_the_callback() {
+async fn sgn_01_lgn_02_tst_03_a_sign_up_makes_an_organization_and_ends_at_the_callback() {
     let client = start().await;
     let mut browser = Browser::new(&client.harness);
     let page = browser.authorize(&[("prompt", "create")]).await;
@@ -195,7 +195,7 @@ async fn dom_01_sso_55_swi_03_an_allowed_domain_suggests_and_a_click_joins() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sgn_03_lgn_12_without_sign_up_nobody_new_comes_in_and_the_link_is_gone() {
+async fn sgn_03_lgn_12_ctl_30_without_sign_up_nobody_new_comes_in_and_the_link_is_gone() {
     let client = start().await;
     settings(&client.harness, |settings| settings.allow_organization_signup = false).await;
     let mut browser = Browser::new(&client.harness);
@@ -211,7 +211,7 @@ async fn sgn_03_lgn_12_without_sign_up_nobody_new_comes_in_and_the_link_is_gone(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn dom_03_sso_56_blocked_domains_do_not_sign_up() {
+async fn dom_03_sso_56_ctl_30_blocked_domains_do_not_sign_up() {
     let client = Client::start().await;
     let (public, disposable) = ("ann+sktest@gmail.com", "ann+sktest@mailinator.com");
     allow(&client.harness, &[public, disposable]).await;
