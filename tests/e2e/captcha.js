@@ -58,7 +58,7 @@ const main = origin => `(() => {
 const ANCHOR = `<!doctype html><html lang="en"><title>${FRAME}</title><style>
 body{margin:0;font:14px sans-serif;color:#222}main{box-sizing:border-box;width:302px;height:76px;margin:1px;padding:0 12px;display:flex;align-items:center;gap:12px;background:#f9f9f9;border:1px solid #757575;border-radius:3px}
 button{width:28px;height:28px;border:2px solid #757575;border-radius:2px;background:#fff;font:700 20px/1 sans-serif;color:#0a7d32}small{display:block;color:#555}
-</style><main><button type="button" role="checkbox" aria-checked="false" aria-labelledby="text"></button><span id="text">I am not a robot<small>Stand-in: not a real captcha</small></span></main><script>
+</style><main><button type="button" role="checkbox" aria-labelledby="text"></button><span id="text">I am not a robot<small>Stand-in: not a real captcha</small></span></main><script>
 const box = document.querySelector('button');
 box.addEventListener('click', async () => {
   if (box.getAttribute('aria-checked') === 'true') return;
@@ -67,6 +67,8 @@ box.addEventListener('click', async () => {
   box.setAttribute('aria-checked', 'true');
   box.textContent = '\\u2713';
 });
+// Said last: whoever waits for the box finds one that listens.
+box.setAttribute('aria-checked', 'false');
 </script></html>`;
 
 class Provider {
