@@ -53,6 +53,13 @@ pub struct StoredSecret {
     pub created_by: String,
 }
 
+impl StoredSecret {
+    /// Whether it would be accepted now.
+    fn counts(&self, now: Timestamp) -> bool {
+        self.status == SecretStatus::Active && self.expires_at.is_none_or(|at| now < at)
+    }
+}
+
 impl FromRow for StoredSecret {
     fn from_row(row: &Row<'_>) -> Result<Self, DbError> {
         Ok(Self {
@@ -267,12 +274,18 @@ pub async fn authenticate(
     Ok(client)
 }
 
+impl Client {
+    /// Whether a secret would be accepted now.
+    pub(crate) fn has_secret(&self, now: Timestamp) -> bool {
+        self.secrets.iter().any(|secret| secret.counts(now))
+    }
+}
+
 /// The secret with this hash, if it and its client count now.
 fn counting(client: &Client, hash: &[u8], now: Timestamp) -> Option<ClientSecretId> {
     let mut matched = None;
     for candidate in &client.secrets {
-        let counts = candidate.status == SecretStatus::Active && candidate.expires_at.is_none_or(|at| now < at);
-        if constant_time::verify_slices_are_equal(&candidate.hash, hash).is_ok() && counts {
+        if constant_time::verify_slices_are_equal(&candidate.hash, hash).is_ok() && candidate.counts(now) {
             matched = Some(candidate.id);
         }
     }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::clients::{self, Client, ClientKind, ClientOrigin, SecretStatus};
+use crate::clients::{self, Client, ClientKind, ClientOrigin};
 use crate::clock::Timestamp;
 use crate::core::Core;
 use crate::environments::{Environment, EnvironmentKind};
@@ -59,10 +59,7 @@ pub(super) async fn authenticate(
 
 /// Whether a client may go without a secret.
 fn may_be_public(client: &Client, environment: &Environment, now: Timestamp) -> bool {
-    let has_secret = client
-        .secrets
-        .iter()
-        .any(|secret| secret.status == SecretStatus::Active && secret.expires_at.is_none_or(|end| now < end));
+    let has_secret = client.has_secret(now);
     match client.kind {
         ClientKind::Spa | ClientKind::Native => true,
         ClientKind::WebApp => !has_secret,

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Failure;
 use crate::clients::redirects::{AnyPort, is_registered};
-use crate::clients::{self, Client, ClientKind, SecretStatus};
+use crate::clients::{self, Client, ClientKind};
+use crate::clock::Timestamp;
 use crate::core::Core;
 use crate::environments::Environment;
 use crate::error::Result;
@@ -217,7 +218,7 @@ pub async fn read(
     };
     let issuer = resource.as_ref().map(|resource| resource.issuer(environment));
     let answer = Answer { redirect_uri: &redirect_uri, state: params.get("state"), issuer: issuer.as_deref() };
-    let mut rest = match rest(&answer, &client, organization.as_ref(), resource.as_ref(), params) {
+    let mut rest = match rest(&answer, &client, organization.as_ref(), resource.as_ref(), params, core.clock.now()) {
         Ok(rest) => rest,
         Err(failure) => return Ok(Err(failure)),
     };
@@ -321,6 +322,7 @@ fn rest(
     organization: Option<&Organization>,
     resource: Option<&Resource>,
     params: &Params<'_>,
+    now: Timestamp,
 ) -> std::result::Result<Authorize, Failure> {
     let invalid = |description: &str| answer.failure("invalid_request", description);
     if let Some(name) = ONCE.iter().find(|name| params.is_repeated(name)) {
@@ -349,7 +351,7 @@ fn rest(
     if let Some(long) = ["state", "nonce"].iter().find(|name| params.get(name).is_some_and(|v| v.len() > LONGEST)) {
         return Err(invalid(&format!("{long} is too long")));
     }
-    let code_challenge = challenge(client, params).map_err(invalid)?;
+    let code_challenge = challenge(client, params, now).map_err(invalid)?;
     let prompt = Prompt::read(params.get("prompt").unwrap_or_default())
         .ok_or_else(|| invalid("prompt has a value that is not supported, or none beside another"))?;
     let max_age = match params.get("max_age").map(str::parse::<i64>) {
@@ -407,13 +409,16 @@ fn rest(
 }
 
 /// The PKCE challenge (RFC 7636 §4.3): S256 only, and required of whoever has no other secret (RFC 9700 §2.1.1).
-fn challenge(client: &Client, params: &Params<'_>) -> std::result::Result<Option<String>, &'static str> {
+fn challenge(
+    client: &Client,
+    params: &Params<'_>,
+    now: Timestamp,
+) -> std::result::Result<Option<String>, &'static str> {
     let Some(challenge) = params.get("code_challenge") else {
         if params.get("code_challenge_method").is_some() {
             return Err("code_challenge is missing");
         }
-        let has_secret = client.secrets.iter().any(|secret| secret.status == SecretStatus::Active);
-        return if client.enforce_pkce || !has_secret {
+        return if client.enforce_pkce || !client.has_secret(now) {
             Err("code_challenge is missing: this client must use PKCE with S256")
         } else {
             Ok(None)

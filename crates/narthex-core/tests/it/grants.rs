@@ -166,6 +166,31 @@ narthex_db::on_each_engine! { &Schema::new().migrations();
         assert_invalid_grant(login.exchange(&code).await, "enforced since");
     }
 
+    async fn a_client_whose_only_secret_has_run_out_must_use_pkce(db: TestDb) {
+        let login = Login::on(db).await;
+        let node = &login.f.node;
+        let pair = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+        let plain = [("client_id", &*login.app.client_id), ("redirect_uri", REDIRECT), ("response_type", "code")].map(pair);
+        let with_pkce = [&plain[..], &[("code_challenge", CHALLENGE), ("code_challenge_method", "S256")].map(pair)].concat();
+        let is_read = async |params: &[(String, String)]| {
+            let params = narthex_core::login::Params(params);
+            narthex_core::login::read(login.f.core(), login.f.environment(), None, &params).await.unwrap().is_ok()
+        };
+        let in_an_hour = node.clock.now().plus(60 * MINUTE).0;
+        node.db
+            .write(async move |tx| {
+                tx.execute("UPDATE client_secrets SET expires_at = $1", &p![in_an_hour]).await?;
+                narthex_core::cache::bump(tx, narthex_core::cache::CLIENTS).await
+            })
+            .await
+            .map(|bump| node.caches.apply(bump))
+            .unwrap();
+        assert!(is_read(&plain).await, "its secret still counts");
+        node.clock.advance(60 * MINUTE);
+        assert!(!is_read(&plain).await, "the code would be worth tokens to whoever has it");
+        assert!(is_read(&with_pkce).await);
+    }
+
     async fn oauth_11_who_has_a_secret_must_show_it_unless_nobody_could_know_it(db: TestDb) {
         let login = Login::on(db).await;
         let (core, environment) = (login.f.core(), login.f.environment().clone());
