@@ -14,7 +14,7 @@ use aws_lc_rs::signature::RSA_PKCS1_SHA256;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use narthex_db::testing::TestDb;
-use narthex_db::{Db, Engine};
+use narthex_db::{Db, Engine, p};
 
 use crate::core::{Core, CoreOptions};
 use crate::environments::{self, Environment};
@@ -293,4 +293,47 @@ pub async fn sign_raw(core: &Core, environment: EnvId, header: Option<&str>, pay
 /// Ends the background work of a node, as if it hung: no polling, no renewal of the lease, no maintenance.
 pub fn hang(core: &Core) {
     core.stop_tasks();
+}
+
+/// Every row of every table as text, in lower case: what a test searches for that must not be there. The pieces of a search index are left
+/// out, since they are no longer than three letters.
+pub async fn dump(db: &Db) -> Result<String> {
+    let engine = db.engine();
+    let tables = match engine {
+        Engine::Sqlite => "SELECT name FROM sqlite_master WHERE type = 'table' AND sql NOT LIKE 'CREATE VIRTUAL%'",
+        Engine::Postgres => {
+            "SELECT CAST(table_name AS TEXT) FROM information_schema.tables WHERE table_schema = 'public'"
+        }
+    };
+    db.read(async move |tx| {
+        let tables: Vec<(String,)> = tx.all(tables, &[]).await?;
+        if tables.len() < 25 {
+            return Err(Error::internal(format!("there are more tables than {tables:?}")));
+        }
+        let mut all = String::new();
+        for (table,) in tables {
+            let row = match engine {
+                Engine::Postgres => format!("CAST({table} AS TEXT)"),
+                Engine::Sqlite if table.contains("_search_") => continue,
+                Engine::Sqlite => {
+                    let columns: Vec<(String,)> = tx.all("SELECT name FROM pragma_table_info($1)", &p![&table]).await?;
+                    let text = |name: &str| {
+                        format!(
+                            "CASE typeof(\"{name}\") WHEN 'blob' THEN hex(\"{name}\") ELSE COALESCE(CAST(\"{name}\" AS TEXT), '') END"
+                        )
+                    };
+                    columns.iter().map(|(name,)| text(name)).collect::<Vec<_>>().join(" || '|' || ")
+                }
+            };
+            let rows: Vec<(Option<String>,)> = tx.all(&format!("SELECT {row} FROM {table}"), &[]).await?;
+            for row in rows.into_iter().filter_map(|(row,)| row) {
+                all.push_str(&table);
+                all.push_str(": ");
+                all.push_str(&row);
+                all.push('\n');
+            }
+        }
+        Ok(all.to_lowercase())
+    })
+    .await
 }

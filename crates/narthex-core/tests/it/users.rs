@@ -13,8 +13,7 @@ use narthex_core::schema::Schema;
 use narthex_core::sessions::{self, Device, NewSession};
 use narthex_core::testing::authenticator::Authenticator;
 use narthex_core::users::{self, Identity, NewUser, ProfilePatch, UserPatch, View};
-use narthex_core::{Kind, connections, jobs, totp};
-use narthex_db::{Engine, p};
+use narthex_core::{Kind, connections, jobs, testing, totp};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
@@ -304,17 +303,17 @@ narthex_db::on_each_engine! { &Schema::new().migrations();
         totp::register(f.core(), f.environment(), totp::Subject::User(ann)).await.unwrap();
         let sealed = jobs::drain(f.core()).await.unwrap();
         assert!(sealed > 0);
-        let before = dump(&f).await;
+        let before = testing::dump(&f.node.db).await.unwrap();
         for trace in ["griselda", "198.51.100.77", "griseldakey", "griselda's browser"] {
             assert!(before.contains(trace), "the search finds what is there: {trace}");
         }
 
         f.delete(Identity::Id(ann)).await.unwrap();
         jobs::drain(f.core()).await.unwrap();
-        assert!(dump(&f).await.contains("griselda"), "deliveries of the last events still have their day");
+        assert!(testing::dump(&f.node.db).await.unwrap().contains("griselda"), "deliveries of the last events still have their day");
         f.node.clock.advance(DAY);
         jobs::drain(f.core()).await.unwrap();
-        let dump = dump(&f).await;
+        let dump = testing::dump(&f.node.db).await.unwrap();
         for trace in ["griselda", "featherstone", "+4179", "whistleblowers", "qx77", "198.51.100"] {
             let at = dump.find(trace).map(|at| &dump[at.saturating_sub(300)..(at + 100).min(dump.len())]);
             assert_eq!(at, None, "{trace}");
@@ -456,34 +455,4 @@ narthex_db::on_each_engine! { &Schema::new().migrations();
 
 fn ids(page: &Page<View>) -> Vec<UserId> {
     page.items.iter().map(|view| view.user.id).collect()
-}
-
-/// Every row of every table as text, in lower case.
-async fn dump(f: &People) -> String {
-    let engine = f.node.db.engine();
-    let tables = match engine {
-        Engine::Sqlite => "SELECT name FROM sqlite_master WHERE type = 'table' AND sql NOT LIKE 'CREATE VIRTUAL%'",
-        Engine::Postgres => {
-            "SELECT CAST(table_name AS TEXT) FROM information_schema.tables WHERE table_schema = 'public'"
-        }
-    };
-    let tables: Vec<(String,)> = f.node.db.read(async move |tx| tx.all(tables, &[]).await).await.unwrap();
-    assert!(tables.len() > 25, "{tables:?}");
-    let mut all = String::new();
-    for (table,) in tables {
-        let rows: Vec<(Option<String>,)> = f.node.db.read(async move |tx| {
-            let row = match engine {
-                Engine::Postgres => format!("CAST({table} AS TEXT)"),
-                Engine::Sqlite => {
-                    let columns: Vec<(String,)> = tx.all("SELECT name FROM pragma_table_info($1)", &p![&table]).await?;
-                    let texts: Vec<_> = columns.iter().map(|(name,)| format!("CASE typeof(\"{name}\") WHEN 'blob' THEN hex(\"{name}\") ELSE COALESCE(CAST(\"{name}\" AS TEXT), '') END")).collect();
-                    texts.join(" || '|' || ")
-                }
-            };
-            let sql = if engine == Engine::Sqlite && table.contains("_search_") { "SELECT NULL".to_owned() } else { format!("SELECT {row} FROM {table}") };
-            tx.all(&sql, &[]).await
-        }).await.map_err(|error: narthex_db::DbError| error).unwrap();
-        all.extend(rows.into_iter().filter_map(|(row,)| row).map(|row| row + "\n"));
-    }
-    all.to_lowercase()
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use narthex_core::connections::{Delivery, PasswordlessChange};
 use narthex_core::users::{self, UserManagement};
+use narthex_db::Engine;
 use serde_json::{Value, json};
 
 use crate::browser::{Browser, CALLBACK, CHALLENGE, CODE, allow, configure, exchange, link, mail, mails};
@@ -745,4 +746,48 @@ async fn mcp_20_mcp_24_mcp_31_mcp_32_mcp_33_a_client_of_a_resource_needs_consent
     assert_eq!(page.error(), "access_denied");
     let page = browser.get(&path("&scope=todo:read&prompt=consent")).await;
     assert!(page.at.starts_with("/a/auth/consent"), "{}", page.at);
+}
+
+/// Two people whose domain may join, and one seat.
+async fn the_last_seat(engine: Engine) {
+    let Some(harness) = Harness::start_on(engine).await else { return };
+    let token = harness.client_token().await;
+    let client = Client { harness, token };
+    let people = ["one+sktest@example.com", "two+sktest@example.com", "three+sktest@example.com"];
+    allow(&client.harness, &people).await;
+    let acme = client.organization("Acme").await;
+    let domain = json!({ "domain": "example.com", "domain_type": "ALLOWED_EMAIL_DOMAIN" });
+    client.ok(200, "POST", &format!("/api/v1/organizations/{acme}/domains"), Some(domain)).await;
+    let seats = json!({ "settings": { "max_allowed_users": 1 } });
+    client.ok(200, "PATCH", &format!("/api/v1/organizations/{acme}/settings/usermanagement"), Some(seats)).await;
+    let mut browsers: Vec<_> = people.iter().map(|_| Browser::new(&client.harness)).collect();
+    let mut pages = Vec::new();
+    for (browser, email) in browsers.iter_mut().zip(people) {
+        let page = browser.sign_in(email, &[]).await;
+        assert!(page.at.starts_with("/a/auth/organizations") && page.html.contains("Acme"), "{}", page.at);
+        pages.push(page);
+    }
+    let fields = [("organization", acme.as_str())];
+    let [one, two, three] = &mut browsers[..] else { panic!("three browsers") };
+    let answers = tokio::join!(
+        one.submit(&pages[0], "/a/auth/join", &fields),
+        two.submit(&pages[1], "/a/auth/join", &fields),
+        three.submit(&pages[2], "/a/auth/join", &fields),
+    );
+    let answers = [answers.0, answers.1, answers.2];
+    let (full, joined): (Vec<_>, Vec<_>) = answers.iter().partition(|page| page.left_to.is_none());
+    assert!(joined.len() == 1 && joined[0].callback().contains_key("code"), "{answers:?}");
+    assert!(full.iter().all(|page| page.html.contains("no room for another member")), "{}", full[0].html);
+    let users = client.ok(200, "GET", "/api/v1/users", None).await;
+    assert_eq!(users["total_size"], json!(1), "who was refused is nobody yet");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn org_13_of_three_who_join_by_their_domain_at_once_one_takes_the_last_seat_sqlite() {
+    Box::pin(the_last_seat(Engine::Sqlite)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn org_13_of_three_who_join_by_their_domain_at_once_one_takes_the_last_seat_postgres() {
+    Box::pin(the_last_seat(Engine::Postgres)).await;
 }

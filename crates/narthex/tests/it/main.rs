@@ -18,6 +18,7 @@ mod doctor;
 mod domains;
 mod drain;
 mod environments;
+mod erasure;
 mod harness;
 mod health;
 mod hostile;
